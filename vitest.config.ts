@@ -1,0 +1,19 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig({
+  resolve: {
+    // Tests read the sources, so that a change needs no build to be tested.
+    alias: [
+      { find: /^@wakame\/amqp$/, replacement: source('packages/amqp/src/index.ts') },
+      { find: /^@wakame\/amqp\/(.*)$/, replacement: `${source('packages/amqp/src')}/$1.ts` },
+      { find: /^wakame$/, replacement: source('packages/wakame/src/index.ts') },
+      { find: /^wakame\/testing$/, replacement: source('packages/wakame/src/testing/index.ts') },
+    ],
+  },
+  test: {
+    include: ['packages/*/test/**/*.test.ts'],
+  },
+});
