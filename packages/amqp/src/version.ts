@@ -1,0 +1,2 @@
+/** The version of this package, told to brokers. */
+export const VERSION = '0.1.0';

@@ -1,0 +1,193 @@
+import type { Socket } from 'node:net';
+import { type FrameHandler, FrameParser } from './protocol/parser.js';
+import { DEFAULT_FRAME_MAX } from './protocol/spec.js';
+import { OutboundBuffer } from './protocol/writer.js';
+
+/** From so many unsent bytes on, publishers have to wait. */
+export const HIGH_WATER = 16 * 1024 * 1024;
+/** While a socket holds this many unsent bytes it is given no more, so that short frames can still overtake long bodies. */
+const SOCKET_WINDOW = 256 * 1024;
+/** After so many bytes a publisher that never leaves the microtask queue must let the event loop turn. */
+const TURN_BYTES = 1024 * 1024;
+/** How long a peer that does not read may hold up the end of a connection that is over, in milliseconds. */
+const GRACE = 1000;
+
+const READY: Promise<void> = Promise.resolve();
+
+/** What a {@link Wire} reports to, beside the frames. */
+export interface WireReceiver extends FrameHandler {
+  /** The peer sent what the protocol forbids, or a handler of frames failed. Nothing is parsed after this. */
+  onMalformed(error: unknown): void;
+  /** The socket ended (`cause` undefined) or failed. Called once at most, and not after {@link Wire.end} or destroy. */
+  onLost(cause: Error | undefined): void;
+  /** The wire is no longer {@link Wire.congested}. */
+  onDrain(): void;
+}
+
+/**
+ * A socket with the codec on both sides of it: chunks in, frames out to the receiver; frames in, one write per tick out.
+ *
+ * ```
+ *   receiver ◀── FrameParser ◀── 'data' ── socket
+ *   caller ──▶ OutboundBuffer ── flush ──▶ socket     at the end of the tick, or at once when 64 KiB wait
+ * ```
+ */
+export class Wire {
+  readonly outbound: OutboundBuffer;
+  /** Bytes received and bytes handed to the socket since the beginning: what heartbeats look at. */
+  received = 0;
+  sent = 0;
+  readonly #socket: Socket;
+  readonly #receiver: WireReceiver;
+  readonly #parser: FrameParser;
+  #over = false;
+  #scheduled = false;
+  #congested = false;
+  #turn: Promise<void> | undefined;
+  #sentThisTurn = 0;
+
+  constructor(socket: Socket, receiver: WireReceiver) {
+    this.#socket = socket;
+    this.#receiver = receiver;
+    this.#parser = new FrameParser(receiver, DEFAULT_FRAME_MAX);
+    this.outbound = new OutboundBuffer({
+      onPending: () => this.#schedule(),
+      onFull: () => this.flush(),
+      frameMax: DEFAULT_FRAME_MAX,
+    });
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.on('drain', () => this.#drained());
+    socket.on('end', () => this.#lost(undefined));
+    socket.on('error', (error) => this.#lost(error));
+    socket.on('close', () => this.#lost(undefined));
+  }
+
+  /** For both directions. 0: no limit. */
+  setFrameMax(frameMax: number): void {
+    this.#parser.setFrameMax(frameMax);
+    this.outbound.setFrameMax(frameMax);
+  }
+
+  /** Bytes that wait for the socket or in it. */
+  get bufferedBytes(): number {
+    return this.outbound.byteLength + this.#socket.writableLength;
+  }
+
+  /** {@link HIGH_WATER} bytes or more are unsent. After this was read as true, `onDrain` tells when it has become false. */
+  get congested(): boolean {
+    if (this.bufferedBytes >= HIGH_WATER) this.#congested = true;
+    return this.#congested;
+  }
+
+  /**
+   * Resolves at once mostly, but now and then only in the next turn of the event loop: a loop of publishes that awaits
+   * nothing else would keep sockets and timers waiting until it is done.
+   */
+  turn(): Promise<void> {
+    if (this.#sentThisTurn < TURN_BYTES) return READY;
+    this.#turn ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#turn = undefined;
+        this.#sentThisTurn = 0;
+        resolve();
+      });
+    });
+    return this.#turn;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#over) return;
+    this.#scheduled = true;
+    process.nextTick(() => this.flush());
+  }
+
+  /** Writes what waits, as far as the socket keeps up; the rest follows when it has drained. */
+  flush(): void {
+    this.#scheduled = false;
+    const { outbound } = this;
+    while (!this.#over && outbound.byteLength > 0 && this.#socket.writableLength < SOCKET_WINDOW) {
+      this.#write(outbound.take());
+    }
+  }
+
+  #write(chunks: Uint8Array[]): void {
+    let bytes = 0;
+    if (chunks.length > 1) this.#socket.cork();
+    for (const chunk of chunks) {
+      bytes += chunk.length;
+      this.#socket.write(chunk);
+    }
+    if (chunks.length > 1) this.#socket.uncork();
+    this.sent += bytes;
+    this.#sentThisTurn += bytes;
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#over) return;
+    this.received += chunk.length;
+    try {
+      this.#parser.execute(chunk);
+    } catch (error) {
+      this.#parser.stop();
+      this.#receiver.onMalformed(error);
+    }
+  }
+
+  #drained(): void {
+    this.flush();
+    this.#relieve();
+  }
+
+  #relieve(): void {
+    if (!this.#congested || this.#over || this.bufferedBytes >= HIGH_WATER) return;
+    this.#congested = false;
+    this.#receiver.onDrain();
+  }
+
+  /** Forgets what waits for a channel that the peer closed: see OutboundBuffer.dropChannel. */
+  dropChannel(channel: number): void {
+    this.outbound.dropChannel(channel);
+    this.#relieve();
+  }
+
+  #lost(cause: Error | undefined): void {
+    if (this.#over) return;
+    this.#stop();
+    this.#socket.destroy();
+    this.#receiver.onLost(cause);
+  }
+
+  #stop(): void {
+    this.#over = true;
+    this.#parser.stop();
+  }
+
+  /**
+   * Sends what waits and closes the socket; parses nothing more. Resolves when the socket is closed. A peer that does not
+   * take the rest within a second is cut off.
+   */
+  end(): Promise<void> {
+    if (!this.#over) {
+      while (this.outbound.byteLength > 0) this.#write(this.outbound.take());
+      this.#stop();
+      this.#socket.destroySoon();
+    }
+    return new Promise((resolve) => {
+      if (this.#socket.closed) {
+        resolve();
+        return;
+      }
+      const timer = setTimeout(() => this.#socket.destroy(), GRACE).unref();
+      this.#socket.once('close', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  /** Drops the socket and what waits. */
+  destroy(): void {
+    this.#stop();
+    this.#socket.destroy();
+  }
+}
