@@ -1,0 +1,1 @@
+export { LamportClock } from './lamport.js';

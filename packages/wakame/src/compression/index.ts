@@ -1,0 +1,2 @@
+export type { Compressor } from './codecs.js';
+export { type Compressed, CompressionRegistry, compression, type DecompressOptions } from './registry.js';

@@ -1,0 +1,1 @@
+export { type Matcher, MatcherRegistry, matcher } from './registry.js';

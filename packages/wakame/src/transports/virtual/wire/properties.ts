@@ -1,0 +1,194 @@
+/**
+ * The `properties` object of an envelope: AMQP's basic properties under Kombu's names, and whatever else was passed to
+ * `publish` in Python.
+ */
+
+import { DecodeError, EncodeError } from '../../../errors.js';
+import type { BasicProperties } from '../../../transport/message.js';
+import { show } from '../../../util/check.js';
+import { escapeNonAscii, writeJson } from './json/write.js';
+
+type TextProperty =
+  | 'correlationId'
+  | 'replyTo'
+  | 'messageId'
+  | 'type'
+  | 'appId'
+  | 'userId'
+  | 'clusterId'
+  | 'expiration';
+
+const TEXT_PROPERTIES: readonly (readonly [ours: TextProperty, theirs: string])[] = [
+  ['correlationId', 'correlation_id'],
+  ['replyTo', 'reply_to'],
+  ['messageId', 'message_id'],
+  ['type', 'type'],
+  ['appId', 'app_id'],
+  ['userId', 'user_id'],
+  ['clusterId', 'cluster_id'],
+  ['expiration', 'expiration'],
+];
+
+/** Names in `properties` that are not extra ones. */
+const KNOWN: ReadonlySet<string> = new Set([
+  ...TEXT_PROPERTIES.map(([, theirs]) => theirs),
+  ...['timestamp', 'delivery_mode', 'priority', 'delivery_info', 'body_encoding', 'delivery_tag'],
+]);
+
+/** A string as JSON in ASCII. */
+export function quote(text: string): string {
+  if (/^[ !#-[\]-~]*$/.test(text)) return `"${text}"`;
+  return escapeNonAscii(JSON.stringify(text));
+}
+
+/** Headers, or other values of any JSON type, as JSON in ASCII with Kombu's typed values. */
+export function writeValue(value: unknown): string {
+  return writeJson(value, { typed: true, ascii: true });
+}
+
+/** A number as JSON. */
+export function writeNumber(value: number): string {
+  return Number.isFinite(value) ? `${value}` : writeValue(value);
+}
+
+/** The members of `properties` that come before `delivery_info`, each followed by a comma. */
+export function writeProperties(
+  properties: BasicProperties,
+  extra: Readonly<Record<string, unknown>> | undefined,
+): string {
+  let text = '';
+  for (const [ours, theirs] of TEXT_PROPERTIES) {
+    const value = properties[ours];
+    if (value !== undefined) text += `"${theirs}":${quote(value)},`;
+  }
+  if (properties.timestamp !== undefined) text += `"timestamp":${seconds(properties.timestamp)},`;
+  if (extra !== undefined) text += writeExtra(extra);
+  if (properties.deliveryMode !== undefined) text += `"delivery_mode":${writeNumber(properties.deliveryMode)},`;
+  return text;
+}
+
+/** AMQP's timestamp is in seconds. */
+function seconds(timestamp: number | bigint | Date): string {
+  return timestamp instanceof Date ? String(Math.floor(timestamp.getTime() / 1000)) : writeValue(timestamp);
+}
+
+function writeExtra(extra: Readonly<Record<string, unknown>>): string {
+  let text = '';
+  for (const [name, value] of Object.entries(extra)) {
+    if (value === undefined) continue;
+    if (KNOWN.has(name)) throw new EncodeError(`'${name}' is a property of its own, not an extra one`);
+    text += `${quote(name)}:${writeValue(value)},`;
+  }
+  return text;
+}
+
+/** What {@link readProperties} finds. */
+export interface ReadProperties {
+  readonly properties: BasicProperties;
+  readonly extra: Record<string, unknown> | undefined;
+}
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+/**
+ * Reads `properties` and the members of the envelope that are AMQP properties. A number where text is due is taken as its
+ * digits; a value of another type counts as an extra property.
+ */
+export function readProperties(
+  envelope: Readonly<Record<string, unknown>>,
+  wire: Readonly<Record<string, unknown>>,
+): ReadProperties {
+  const properties: Mutable<BasicProperties> = {};
+  const contentType = optionalText(envelope, 'content-type');
+  if (contentType !== undefined) properties.contentType = contentType;
+  const contentEncoding = optionalText(envelope, 'content-encoding');
+  if (contentEncoding !== undefined) properties.contentEncoding = contentEncoding;
+  properties.headers = optionalObject(envelope, 'headers') ?? {};
+
+  let extra: Record<string, unknown> | undefined;
+  for (const name in wire) {
+    const value = wire[name];
+    if (value === null || value === undefined || readKnown(properties, name, value)) continue;
+    extra ??= {};
+    Object.defineProperty(extra, name, { value, configurable: true, enumerable: true, writable: true });
+  }
+  return { properties, extra };
+}
+
+/** Stores a property that AMQP has, or that belongs to the envelope. `false` for others. */
+function readKnown(properties: Mutable<BasicProperties>, name: string, value: unknown): boolean {
+  switch (name) {
+    case 'correlation_id':
+      return setText(properties, 'correlationId', value);
+    case 'reply_to':
+      return setText(properties, 'replyTo', value);
+    case 'message_id':
+      return setText(properties, 'messageId', value);
+    case 'type':
+      return setText(properties, 'type', value);
+    case 'app_id':
+      return setText(properties, 'appId', value);
+    case 'user_id':
+      return setText(properties, 'userId', value);
+    case 'cluster_id':
+      return setText(properties, 'clusterId', value);
+    case 'expiration':
+      return setText(properties, 'expiration', value);
+    case 'timestamp':
+      if (typeof value !== 'number' && typeof value !== 'bigint' && !(value instanceof Date)) return false;
+      properties.timestamp = value;
+      return true;
+    case 'delivery_mode':
+      if (typeof value !== 'number') return false;
+      properties.deliveryMode = value;
+      return true;
+    case 'priority':
+      if (typeof value !== 'number' && typeof value !== 'string') return false;
+      properties.priority = clampPriority(Number(value), 255);
+      return true;
+    case 'delivery_info':
+    case 'body_encoding':
+    case 'delivery_tag':
+      return true;
+    default:
+      return false;
+  }
+}
+
+function setText(properties: Mutable<BasicProperties>, name: TextProperty, value: unknown): boolean {
+  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'bigint') return false;
+  properties[name] = String(value);
+  return true;
+}
+
+/** A member that is text, or absent or null. Throws DECODE_FAILED. */
+export function optionalText(object: Readonly<Record<string, unknown>>, name: string): string | undefined {
+  const value = object[name];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'string') throw new DecodeError(`envelope: '${name}' must be text, not ${show(value)}`);
+  return value;
+}
+
+/** A member that is an object, or absent or null. Throws DECODE_FAILED. */
+export function optionalObject(
+  object: Readonly<Record<string, unknown>>,
+  name: string,
+): Record<string, unknown> | undefined {
+  const value = object[name];
+  if (value === undefined || value === null) return undefined;
+  if (!isObject(value)) throw new DecodeError(`envelope: '${name}' must be an object, not ${show(value)}`);
+  return value;
+}
+
+/** Whether a value of JSON is an object with members, not an array or one of the typed values. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+/**
+ * The priority that Kombu's stores file a message under: 0 to 9 (`virtual.Channel._get_message_priority`). What is no
+ * number counts as 0.
+ */
+export function clampPriority(priority: number | undefined, max = 9): number {
+  return priority === undefined || Number.isNaN(priority) ? 0 : Math.trunc(Math.min(max, Math.max(0, priority)));
+}

@@ -1,0 +1,75 @@
+import { TimeoutError } from '../errors.js';
+import { onAbort } from './abort.js';
+import { deferred } from './deferred.js';
+
+/** The longest delay that a Node timer takes; a longer one would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/**
+ * A moment after which an operation of several steps has failed. `undefined` and `Infinity` milliseconds never pass.
+ */
+export class Deadline {
+  readonly #at: number;
+
+  constructor(ms: number | undefined) {
+    this.#at = ms === undefined ? Number.POSITIVE_INFINITY : performance.now() + ms;
+  }
+
+  /** Milliseconds left, never negative; `Infinity` when there is no end. */
+  get remaining(): number {
+    return Math.max(0, this.#at - performance.now());
+  }
+
+  get passed(): boolean {
+    return this.remaining === 0;
+  }
+
+  /** The shorter of what is left and `ms`, for one step of the operation. */
+  atMost(ms: number): number {
+    return Math.min(this.remaining, ms);
+  }
+}
+
+/** What bounds a wait. */
+export interface WaitOptions {
+  /** Milliseconds. Absent or `Infinity`: no end. */
+  readonly timeout?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * The outcome of `promise`, unless the time passes first (rejects TIMEOUT: `<what>: no answer within 5000 ms`) or
+ * the signal is aborted (rejects with its reason). Timer and listener are gone once it is settled; a later rejection of
+ * `promise` is not unhandled.
+ */
+export function withDeadline<T>(promise: PromiseLike<T>, what: string, options: WaitOptions): Promise<T> {
+  const { timeout = Number.POSITIVE_INFINITY, signal } = options;
+  if (timeout === Number.POSITIVE_INFINITY && signal === undefined) return Promise.resolve(promise);
+  const result = deferred<T>();
+  let timer: NodeJS.Timeout | undefined;
+  if (timeout <= LONGEST_TIMER) {
+    timer = setTimeout(() => {
+      off();
+      result.reject(new TimeoutError(`${what}: no answer within ${timeout} ms`));
+    }, timeout);
+  }
+  const off = onAbort(signal, (reason) => {
+    clearTimeout(timer);
+    result.reject(reason);
+  });
+  const clear = () => {
+    clearTimeout(timer);
+    off();
+  };
+  promise.then(
+    (value) => {
+      clear();
+      result.resolve(value);
+    },
+    (error: unknown) => {
+      clear();
+      result.reject(error);
+    },
+  );
+  return result.promise;
+}
