@@ -25,6 +25,8 @@ export interface ConnectionParameters {
   readonly port: number | undefined;
   readonly userid: string | undefined;
   readonly password: string | undefined;
+  /** The password of now, for a transport that logs in again later (a further socket). Absent: `password` stays valid. */
+  readonly currentPassword?: (() => Promise<string | undefined>) | undefined;
   readonly virtualHost: string | undefined;
   /** `false`: plain. `true`: TLS, verified. An object: TLS with these options (Node's names, or Kombu's `ssl_*` keys). */
   readonly ssl: boolean | Readonly<Record<string, unknown>>;

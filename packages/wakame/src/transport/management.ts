@@ -23,10 +23,19 @@ export interface Management {
   /** Closes a connection, whoever's: its client sees reply code 320 and `reason`. */
   closeConnection(name: string, reason: string, options?: ManagementOptions): Promise<void>;
   channels(options?: ManagementOptions): Promise<readonly ManagementObject[]>;
-  exchanges(options?: ManagementOptions & { readonly virtualHost?: string | undefined }): Promise<readonly ManagementObject[]>;
-  queues(options?: ManagementOptions & { readonly virtualHost?: string | undefined }): Promise<readonly ManagementObject[]>;
-  queue(name: string, options?: ManagementOptions & { readonly virtualHost?: string | undefined }): Promise<ManagementObject>;
-  bindings(options?: ManagementOptions & { readonly virtualHost?: string | undefined }): Promise<readonly ManagementObject[]>;
+  exchanges(
+    options?: ManagementOptions & { readonly virtualHost?: string | undefined },
+  ): Promise<readonly ManagementObject[]>;
+  queues(
+    options?: ManagementOptions & { readonly virtualHost?: string | undefined },
+  ): Promise<readonly ManagementObject[]>;
+  queue(
+    name: string,
+    options?: ManagementOptions & { readonly virtualHost?: string | undefined },
+  ): Promise<ManagementObject>;
+  bindings(
+    options?: ManagementOptions & { readonly virtualHost?: string | undefined },
+  ): Promise<readonly ManagementObject[]>;
   /** Anything else: `path` below the API's root, encoded by the caller; the answer's JSON, undefined when there is none. */
   request(
     method: 'GET' | 'PUT' | 'POST' | 'DELETE',

@@ -53,6 +53,8 @@ export interface Delivery {
   readonly exchange: string;
   readonly routingKey: string;
   readonly redelivered: boolean;
+  /** How often it was delivered before and came back, where the broker counts: a failed attempt each. */
+  readonly deliveryCount?: number | undefined;
   readonly deliveryTag: DeliveryTag;
   /** Present when a consumer got it. */
   readonly consumerTag?: string | undefined;

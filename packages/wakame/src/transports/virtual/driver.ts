@@ -227,7 +227,11 @@ export interface ExchangeRecord {
   readonly bindings: readonly BindingRecord[];
   /** Changes whenever the record or its bindings do. */
   readonly version: string;
+  /** Somebody (Python) bound to this name and left no settings: these are a guess, and `put-exchange` stores others. */
+  readonly guessed?: boolean | undefined;
 }
+
+export type ExchangeSettings = Omit<ExchangeRecord, 'bindings' | 'version' | 'guessed'>;
 
 export interface BindingRecord {
   readonly source: string;
@@ -243,14 +247,14 @@ export interface BindingRecord {
  * both sides. An auto-delete exchange goes with its last binding as a source, however that was removed.
  */
 export type TableChange =
-  | { readonly kind: 'put-exchange'; readonly exchange: Omit<ExchangeRecord, 'bindings' | 'version'> }
+  | { readonly kind: 'put-exchange'; readonly exchange: ExchangeSettings }
   | { readonly kind: 'delete-exchange'; readonly name: string; readonly ifUnused?: boolean | undefined }
   | { readonly kind: 'bind'; readonly binding: BindingRecord }
   | { readonly kind: 'unbind'; readonly binding: BindingRecord };
 
 /**
  * The shared table: exchanges and bindings that all clients of the store see. Clients cache what they read for at most a
- * second; the version makes looking again cheap. The exchanges that AMQP predeclares (`amq.direct` …) have no record, yet may be
+ * second; the version makes looking again cheap. The exchanges that AMQP predeclares (`amq.direct` …) are never put, yet may be
  * bound as any other.
  */
 export interface RoutingTable {
@@ -273,7 +277,10 @@ export interface RoutingTable {
 /** Fanout by the store itself (Redis's pub/sub): not stored, at most once, received only while subscribed. */
 export interface Broadcast {
   /** For each: how many subscribers got it, when the store tells (0 is unroutable). */
-  publish(messages: readonly StoredMessage[], exchanges: readonly string[]): MaybePromise<readonly (number | undefined)[]>;
+  publish(
+    messages: readonly StoredMessage[],
+    exchanges: readonly string[],
+  ): MaybePromise<readonly (number | undefined)[]>;
   /** Gives what is published to `exchange` with a key that the binding's takes. Resolves when subscribed, with how to end it. */
   subscribe(
     exchange: string,
@@ -317,7 +324,10 @@ export type AttachResult = number | 'refused' | 'locked' | 'missing';
 
 export interface Driver {
   readonly features: DriverFeatures;
-  /** Rejects with a typed error (CONNECT_FAILED, AUTH_FAILED, VHOST_NOT_FOUND …) or what `classify` makes one of. */
+  /**
+   * Rejects with a typed error (CONNECT_FAILED, AUTH_FAILED, VHOST_NOT_FOUND …) or what `classify` makes one of. What a former incarnation of
+   * the holder attached is forgotten.
+   */
   open(options: OpenDriver): Promise<void>;
   /** Ends this incarnation, its consumers with it. Held messages stay held: the holder may open again. Never rejects. */
   close(): Promise<void>;

@@ -1,0 +1,3 @@
+/** For those who write a driver. */
+export * from './driver.js';
+export { defineVirtualTransport, type VirtualTransportDefinition } from './transport.js';

@@ -1,0 +1,56 @@
+/** Checks of what is handed to `publish`, before anything is sent. */
+import { ContentTooLarge, InvalidArgumentError, type MessagingError, NotSupportedError } from '../../errors.js';
+import type { BasicProperties, OutgoingMessage } from '../../transport/contract.js';
+import { show } from '../../util/check.js';
+import type { DriverFeatures } from './driver.js';
+
+/** Names and keys are short strings on AMQP (0-9-1 section 4.2.5.3): they have to fit there too. */
+const MOST_NAME_BYTES = 255;
+
+/** Whether a text takes at most 255 bytes. One of 85 characters always does. */
+export function isShort(text: unknown): text is string {
+  if (typeof text !== 'string') return false;
+  return text.length <= 85 || (text.length <= MOST_NAME_BYTES && Buffer.byteLength(text) <= MOST_NAME_BYTES);
+}
+
+/** Throws INVALID_ARGUMENT for what cannot be the name of an entity, or a routing key. */
+export function checkName(what: string, name: unknown): string {
+  if (isShort(name)) return name;
+  throw new InvalidArgumentError(`${what} must be a string of at most ${MOST_NAME_BYTES} bytes, not ${show(name)}`);
+}
+
+/** Why the message cannot be sent; undefined: it can. */
+export function checkOutgoing(message: OutgoingMessage, features: DriverFeatures): MessagingError | undefined {
+  const { exchange, routingKey, body, notBefore, transaction } = message;
+  const { priority, expiration } = message.properties;
+  if (!isShort(exchange)) return invalid('exchange', 'a string of at most 255 bytes', exchange);
+  if (!isShort(routingKey)) return invalid('routing key', 'a string of at most 255 bytes', routingKey);
+  if (!(body instanceof Uint8Array)) return invalid('body', 'a Uint8Array', body);
+  if (features.maxMessageBytes !== undefined && body.length > features.maxMessageBytes) {
+    const text = `body of ${body.length} bytes is larger than ${features.maxMessageBytes}`;
+    return new ContentTooLarge(text, { outcome: 'not-sent' });
+  }
+  if (priority !== undefined && !(Number.isInteger(priority) && priority >= 0 && priority <= 255)) {
+    return invalid('priority', 'an integer from 0 to 255', priority);
+  }
+  if (expiration !== undefined && !/^\d{1,15}$/.test(expiration)) {
+    return invalid('expiration', 'milliseconds as decimal digits', expiration);
+  }
+  if (notBefore !== undefined && !Number.isFinite(notBefore)) return invalid('notBefore', 'a clock time', notBefore);
+  if (transaction !== undefined && !features.transactions) {
+    return new NotSupportedError('this transport has no transactions to publish in', { outcome: 'not-sent' });
+  }
+  return undefined;
+}
+
+/** Clock time at which a message expires by itself: its `expiration` counts from when it may be taken. */
+export function expiryOf(properties: BasicProperties, notBefore: number | undefined): number | undefined {
+  const { expiration } = properties;
+  if (expiration === undefined) return undefined;
+  const now = Date.now();
+  return (notBefore !== undefined && notBefore > now ? notBefore : now) + Number(expiration);
+}
+
+function invalid(what: string, wanted: string, value: unknown): MessagingError {
+  return new InvalidArgumentError(`${what} must be ${wanted}, not ${show(value)}`, { outcome: 'not-sent' });
+}
