@@ -1,0 +1,253 @@
+/**
+ * One incarnation of a channel over AMQP.
+ */
+import type { Channel as ClientChannel, OutgoingMessage as ClientMessage, FieldTable } from '@wakame/amqp';
+import { InvalidArgumentError, type MessagingError, NotSupportedError, UnroutableError } from '../../errors.js';
+import type {
+  Arguments,
+  ChannelEvents,
+  ConsumeOptions,
+  Delivery,
+  DeliverySink,
+  DeliveryTag,
+  ExchangeBinding,
+  ExchangeDeclareOptions,
+  OutgoingMessage,
+  PublishMode,
+  QueueBinding,
+  QueueDeclareOk,
+  QueueDeclareOptions,
+  TransportChannel,
+} from '../../transport/contract.js';
+import { noop } from '../../util/noop.js';
+import type { AmqpConnection } from './connection.js';
+
+export class AmqpChannel implements TransportChannel {
+  readonly connection: AmqpConnection;
+  readonly #channel: ClientChannel;
+  readonly #events: ChannelEvents;
+
+  constructor(connection: AmqpConnection, channel: ClientChannel, events: ChannelEvents) {
+    this.connection = connection;
+    this.#channel = channel;
+    this.#events = events;
+    channel.on('close', (error) => setImmediate(() => events.onClose(error)));
+    // Each return is told with the confirm of its message, see #settlement.
+    channel.on('return', noop);
+    channel.on('handlerError', (error) => connection.problem(error));
+  }
+
+  get id(): number {
+    return this.#channel.id;
+  }
+
+  get state(): 'open' | 'closing' | 'closed' {
+    const { state } = this.#channel;
+    return state === 'opening' ? 'open' : state;
+  }
+
+  get bufferedBytes(): number {
+    return this.#channel.bufferedBytes;
+  }
+
+  // ── declarations ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  async exchangeDeclare(exchange: string, type: string, options: ExchangeDeclareOptions = {}): Promise<void> {
+    await this.#channel.exchangeDeclare(exchange, type, { ...options, arguments: table(options.arguments) });
+  }
+
+  async exchangeDelete(exchange: string, options: { readonly ifUnused?: boolean | undefined } = {}): Promise<void> {
+    await this.#channel.exchangeDelete(exchange, options);
+  }
+
+  async exchangeBind(binding: ExchangeBinding): Promise<void> {
+    const { destination, source, routingKey } = binding;
+    await this.#channel.exchangeBind({ destination, source, routingKey, arguments: table(binding.arguments) });
+  }
+
+  async exchangeUnbind(binding: ExchangeBinding): Promise<void> {
+    const { destination, source, routingKey } = binding;
+    await this.#channel.exchangeUnbind({ destination, source, routingKey, arguments: table(binding.arguments) });
+  }
+
+  async queueDeclare(queue: string, options: QueueDeclareOptions = {}): Promise<QueueDeclareOk> {
+    const { passive, durable, exclusive, autoDelete } = options;
+    const flags = { passive, durable, exclusive, autoDelete };
+    return this.#channel.queueDeclare(queue, { ...flags, arguments: table(options.arguments), nowait: false });
+  }
+
+  async queueBind(binding: QueueBinding): Promise<void> {
+    const { queue, exchange, routingKey } = binding;
+    await this.#channel.queueBind({ queue, exchange, routingKey, arguments: table(binding.arguments) });
+  }
+
+  async queueUnbind(binding: QueueBinding): Promise<void> {
+    const { queue, exchange, routingKey } = binding;
+    await this.#channel.queueUnbind({ queue, exchange, routingKey, arguments: table(binding.arguments) });
+  }
+
+  async queuePurge(queue: string): Promise<number> {
+    return (await this.#channel.queuePurge(queue)).messageCount;
+  }
+
+  async queueDelete(
+    queue: string,
+    options: { readonly ifUnused?: boolean | undefined; readonly ifEmpty?: boolean | undefined } = {},
+  ): Promise<number> {
+    const { ifUnused, ifEmpty } = options;
+    return (await this.#channel.queueDelete(queue, { ifUnused, ifEmpty, nowait: false })).messageCount;
+  }
+
+  // ── publishing ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  publish(message: OutgoingMessage, mode: PublishMode): Promise<void> {
+    if (message.transaction !== undefined) {
+      return Promise.reject(
+        new NotSupportedError('a message broker has no transaction to join', { outcome: 'not-sent' }),
+      );
+    }
+    const { notBefore } = message;
+    if (notBefore !== undefined && notBefore > Date.now()) return this.#publishLater(message, notBefore, mode);
+    return this.#publishNow(message, mode);
+  }
+
+  /** Native delayed delivery: the message goes round by queues that let it pass when its time has come. */
+  async #publishLater(message: OutgoingMessage, notBefore: number, mode: PublishMode): Promise<void> {
+    await this.#publishNow(await this.connection.delays.delayed(message, notBefore), mode);
+  }
+
+  #publishNow(message: OutgoingMessage, mode: PublishMode): Promise<void> {
+    const channel = this.#channel;
+    const { unroutable } = message;
+    // Only the confirm that follows a return tells whose it is.
+    if ((mode === 'confirmed' || unroutable !== 'ignore') && !channel.confirming) this.#confirm();
+    if (mode === 'confirmed' && unroutable !== 'report') {
+      const { exchange, routingKey, body, properties } = message;
+      const options = unroutable === 'reject' ? MANDATORY : undefined;
+      return channel.basicPublish(exchange, routingKey, body, properties as ClientMessage['properties'], options);
+    }
+    if (mode === 'written' && !channel.confirming) {
+      const { exchange, routingKey, body, properties } = message;
+      return channel.basicPublish(exchange, routingKey, body, properties as ClientMessage['properties']);
+    }
+    return mode === 'written' ? this.#publishWritten(message) : this.#publishReported(message);
+  }
+
+  /** From this call on the broker confirms. Its answer is of no interest: a refusal closes the channel. */
+  #confirm(): void {
+    this.#channel.confirmSelect().catch(noop);
+  }
+
+  /** Confirmed, and a return is reported rather than an error. */
+  #publishReported(message: OutgoingMessage): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#channel.publishRaw(clientMessage(message), {
+        confirmed: resolve,
+        failed: (error) => {
+          if (!(error instanceof UnroutableError)) return reject(error);
+          this.#returned(message, error);
+          resolve();
+        },
+      });
+    });
+  }
+
+  /** Written on a channel where others are confirmed: what becomes of it is nobody's concern, but for a return. */
+  #publishWritten(message: OutgoingMessage): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#channel.publishRaw(clientMessage(message), {
+        confirmed: noop,
+        failed: (error) => {
+          if (error instanceof UnroutableError) this.#returned(message, error);
+          else if (error instanceof InvalidArgumentError || error.outcome === 'not-sent') reject(error);
+        },
+      });
+      this.#channel.ready().then(resolve, reject);
+    });
+  }
+
+  #returned({ body, properties }: OutgoingMessage, { returned }: UnroutableError): void {
+    setImmediate(() => this.#events.onReturned({ ...returned, body, properties }));
+  }
+
+  // ── consuming ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  consume(queue: string, options: ConsumeOptions, sink: DeliverySink): Promise<string> {
+    const { consumerTag, noAck, exclusive, noLocal } = options;
+    const given = {
+      ...{ consumerTag, noAck, exclusive, noLocal, arguments: table(options.arguments) },
+      onCancel: (error: MessagingError) => {
+        setImmediate(() => sink.onCancel(error));
+      },
+    };
+    return this.#channel.basicConsume(queue, given, (delivery) => sink.onDelivery(delivery));
+  }
+
+  async cancel(consumerTag: string): Promise<void> {
+    await this.#channel.basicCancel(consumerTag);
+  }
+
+  get(queue: string, options: { readonly noAck?: boolean | undefined } = {}): Promise<Delivery | undefined> {
+    return this.#channel.basicGet(queue, options);
+  }
+
+  ack(tag: DeliveryTag, options?: { readonly multiple?: boolean | undefined }): boolean {
+    return this.#settle(() => this.#channel.basicAck(tag as number, options));
+  }
+
+  reject(
+    tag: DeliveryTag,
+    { requeue, multiple }: { readonly requeue: boolean; readonly multiple?: boolean | undefined },
+  ): boolean {
+    return this.#settle(() => {
+      if (multiple === true) this.#channel.basicNack(tag as number, { multiple, requeue });
+      else this.#channel.basicReject(tag as number, { requeue });
+    });
+  }
+
+  /** Deliveries die with their channel: false when it is over, or its end was announced to the broker. */
+  #settle(send: () => void): boolean {
+    if (this.#channel.state === 'closed') return false;
+    try {
+      send();
+      return true;
+    } catch (error) {
+      if (this.#channel.state === 'open') throw error;
+      return false;
+    }
+  }
+
+  async release(tags: readonly DeliveryTag[]): Promise<void> {
+    // RabbitMQ puts each back to where it came from, whatever the order.
+    for (const tag of tags) this.reject(tag, { requeue: true });
+  }
+
+  async recover(): Promise<void> {
+    await this.#channel.basicRecover();
+  }
+
+  async qos({ prefetch, scope }: { readonly prefetch: number; readonly scope: 'consumer' | 'channel' }): Promise<void> {
+    await this.#channel.basicQos({ prefetchCount: prefetch, global: scope === 'channel' });
+  }
+
+  async flow(active: boolean): Promise<void> {
+    await this.#channel.flow(active);
+  }
+
+  async close(): Promise<void> {
+    await this.#channel.close().catch(noop);
+  }
+}
+
+const MANDATORY = { mandatory: true } as const;
+
+function clientMessage(message: OutgoingMessage): ClientMessage {
+  const { exchange, routingKey, body, properties, unroutable } = message;
+  const mandatory = unroutable !== 'ignore';
+  return { exchange, routingKey, body, mandatory, properties: properties as ClientMessage['properties'] };
+}
+
+/** The client checks each value when it writes it. */
+function table(args: Arguments | undefined): FieldTable | undefined {
+  return args as FieldTable | undefined;
+}
