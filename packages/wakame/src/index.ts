@@ -1,1 +1,35 @@
-export { x } from '@wakame/amqp';
+/**
+ * Messaging: one API over many brokers, chosen by a URL; Kombu's model and wire formats.
+ *
+ * @packageDocumentation
+ */
+
+export * from './clock/index.js';
+export * from './compression/index.js';
+export * from './connection/index.js';
+export * from './entities/index.js';
+export * from './errors.js';
+export * from './matcher/index.js';
+export * from './messaging/index.js';
+export * from './patterns/index.js';
+export * from './serialization/index.js';
+export * from './tracing.js';
+export * from './transport/contract.js';
+export type * from './transport/management.js';
+export {
+  type RegisterOptions,
+  registerTransport,
+  type TransportLoader,
+  transportNames,
+} from './transport/registry.js';
+export { type MemoryBrokerControl, memoryBroker, resetMemory } from './transports/memory/registry.js';
+export {
+  Decimal,
+  PyDate,
+  PyDateTime,
+  PyTime,
+  Uuid,
+} from './transports/virtual/wire/json/index.js';
+export * from './url/index.js';
+export { TokenBucket } from './util/token-bucket.js';
+export { uuid } from './util/uuid.js';

@@ -1,0 +1,43 @@
+/** Deadlines closer together than this, in milliseconds, are looked at together. */
+const GRAIN = 20;
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** One timer for many deadlines, all on the clock of `performance.now()`: setting one costs a comparison, unless it is the next. */
+export class Alarm {
+  readonly #ring: (now: number) => void;
+  #at = Number.POSITIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+  #keepsAlive = false;
+
+  /** @param ring Called when a deadline may have passed. It sets those again that have not. */
+  constructor(ring: (now: number) => void) {
+    this.#ring = ring;
+  }
+
+  /** Whether the process is to live until the next deadline. */
+  keepAlive(keepAlive: boolean): void {
+    this.#keepsAlive = keepAlive;
+    if (keepAlive) this.#timer?.ref();
+    else this.#timer?.unref();
+  }
+
+  set(deadline: number): void {
+    if (deadline >= this.#at || deadline === Number.POSITIVE_INFINITY) return;
+    clearTimeout(this.#timer);
+    this.#at = deadline;
+    const wait = Math.min(Math.max(deadline - performance.now(), GRAIN), LONGEST_TIMER);
+    this.#timer = setTimeout(() => this.#fired(), wait);
+    if (!this.#keepsAlive) this.#timer.unref();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#at = Number.POSITIVE_INFINITY;
+  }
+
+  #fired(): void {
+    this.stop();
+    this.#ring(performance.now());
+  }
+}

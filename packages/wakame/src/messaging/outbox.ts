@@ -1,0 +1,405 @@
+import type { Connection } from '../connection/connection.js';
+import { type ChannelUser, ManagedChannel } from '../connection/managed-channel.js';
+import { asMessagingError } from '../connection/waiters.js';
+import {
+  BufferFullError,
+  ChannelError,
+  ConnectionClosedError,
+  type MessagingError,
+  TimeoutError,
+  UnroutableError,
+} from '../errors.js';
+import { debug } from '../tracing.js';
+import type { Returned, TransportChannel } from '../transport/contract.js';
+import { Alarm } from './alarm.js';
+import { exchangeBlamed, isFaultOfMessage } from './blame.js';
+import { Budget } from './budget.js';
+import type { Entry } from './entry.js';
+import { asPublishError, isFate, withOutcome } from './outcome.js';
+import type { PublishResult } from './publish-options.js';
+
+/** What an outbox tells its producer. */
+export interface OutboxEvents {
+  /** A message whose caller has its answer already did not arrive, or nobody knows. */
+  lost(entry: Entry, error: MessagingError): void;
+  /** An incarnation of the channel ended: what was known of the broker may be wrong. */
+  incarnationEnded(): void;
+  /** A message reached no queue. `mandatory`: its publish rejects. */
+  returned(returned: Returned, mandatory: boolean): void;
+}
+
+/** The answer of almost every publish. */
+const ONCE: PublishResult = Object.freeze({ attempts: 1 });
+
+/**
+ * The messages of a producer from `publish()` until their outcome, in the order of publishing.
+ *
+ * ```
+ *   head                              cursor                        tail
+ *   sent ─ sent ─ sent ─ … ─ sent ─ │ queued ─ gated ─ queued ─ … ─ queued
+ *   wait for their confirms           wait for the channel, or for the one before
+ * ```
+ *
+ * A loss moves the cursor back to the head: what may be sent again is, in order, on the next incarnation of the channel.
+ */
+export class Outbox implements ChannelUser {
+  readonly #connection: Connection;
+  readonly #events: OutboxEvents;
+  readonly #channel: ManagedChannel;
+  readonly #budget: Budget;
+  readonly #alarm = new Alarm((now) => this.#expire(now));
+  readonly #flushes = new Set<{ readonly upTo: number; readonly done: () => void }>();
+  #head: Entry | undefined;
+  #tail: Entry | undefined;
+  /** The first that is not on its way in the present incarnation. */
+  #cursor: Entry | undefined;
+  /** The incarnation to send on. */
+  #inner: TransportChannel | undefined;
+  #inFlight = 0;
+  #sequence = 0;
+  #connecting = false;
+  /**
+   * One message up to this one made the broker close the channel, and it did not say which. They are sent one at a time: the
+   * next that the channel dies of is the one.
+   */
+  #oneByOneUpTo = 0;
+
+  constructor(connection: Connection, maxBufferedBytes: number, events: OutboxEvents) {
+    this.#connection = connection;
+    this.#events = events;
+    this.#budget = new Budget(maxBufferedBytes);
+    this.#channel = new ManagedChannel(connection, 'publish', this);
+  }
+
+  /** Bytes of messages without an outcome. */
+  get bufferedBytes(): number {
+    return this.#budget.used;
+  }
+
+  /** Messages without an outcome. */
+  get isEmpty(): boolean {
+    return this.#head === undefined;
+  }
+
+  /** Resolves while fewer than 16 MiB wait. */
+  ready(): Promise<void> {
+    return this.#budget.belowWindow();
+  }
+
+  /** Throws BUFFER_FULL when a message of this size has no room. */
+  mustHaveRoom(size: number): void {
+    if (this.#budget.fits(size)) return;
+    const { used, limit } = this.#budget;
+    throw new BufferFullError(`${used} bytes wait to be settled, and maxBufferedBytes is ${limit}`, {
+      outcome: 'not-sent',
+    });
+  }
+
+  /** Adds a message at the end, and sends it as soon as it is its turn. */
+  add(entry: Entry): void {
+    entry.sequence = ++this.#sequence;
+    entry.previous = this.#tail;
+    if (this.#tail === undefined) {
+      this.#head = entry;
+      this.#alarm.keepAlive(true);
+    } else {
+      this.#tail.next = entry;
+    }
+    this.#tail = entry;
+    this.#cursor ??= entry;
+    this.#budget.add(entry.size);
+    this.#alarm.set(entry.deadline);
+    if (this.#inner === undefined) this.#wait(entry);
+    else if (this.#cursor === entry) this.#pump();
+  }
+
+  /** A gated message may go. */
+  open(entry: Entry, size: number): void {
+    if (entry.state !== 'gated') return;
+    entry.state = 'queued';
+    this.#budget.add(size - entry.size);
+    entry.size = size;
+    if (this.#cursor === entry) this.#pump();
+  }
+
+  /** Gives a message up: its caller gets `reason`. What has been sent already may arrive. */
+  drop(entry: Entry, reason: unknown): void {
+    if (entry.state === 'done') return;
+    this.#remove(entry);
+    if (entry.answered) this.#events.lost(entry, asMessagingError(reason));
+    else entry.reject(reason);
+    this.#pump();
+  }
+
+  /** Resolves when everything that was published before has its outcome. */
+  flush(): Promise<void> {
+    const upTo = this.#sequence;
+    if (this.isEmpty) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#flushes.add({ upTo, done: resolve });
+    });
+  }
+
+  /** Closes the channel. What has no outcome yet is rejected. Never rejects. */
+  async close(): Promise<void> {
+    await this.#channel.close();
+    this.#giveUpAll(this.#closedError());
+    this.#alarm.stop();
+  }
+
+  /** A new incarnation: everything that is still here, and may be sent, is sent, in order. */
+  opened(inner: TransportChannel): void {
+    this.#inner = inner;
+    this.#cursor = this.#head;
+    this.#pump();
+  }
+
+  /** The end of an incarnation decides about what was sent on it. */
+  lost(inner: TransportChannel, error: MessagingError | undefined): void {
+    if (this.#inner === inner) this.#inner = undefined;
+    this.#events.incarnationEnded();
+    const sent = this.#entries().filter((entry) => entry.inner === inner && entry.isUnderWay);
+    const reason = error ?? this.#closedError();
+    if (debug.enabled && sent.length > 0)
+      debug('%d messages under way when the channel ended: %s', sent.length, reason.message);
+    const guilty = error === undefined ? [] : this.#guilty(sent, error);
+    for (const entry of guilty) this.drop(entry, withOutcome(reason, 'refused'));
+    const innocent =
+      guilty.length === 0 && this.#oneByOneUpTo === 0
+        ? reason
+        : new ChannelError(`the channel was closed because of another message: ${reason.message}`, { cause: reason });
+    for (const entry of sent) {
+      if (!entry.isUnderWay) continue;
+      if (error !== undefined && this.#mayRetry(entry, innocent, 0)) this.#enqueueAgain(entry);
+      else this.#orphan(entry, innocent);
+    }
+    this.#inFlight = 0;
+    this.#cursor = this.#head;
+    this.#connect();
+  }
+
+  returned(returned: Returned): void {
+    this.#events.returned(returned, false);
+  }
+
+  /** Sends what may be sent now. */
+  #pump(): void {
+    const inner = this.#inner;
+    if (inner === undefined) return;
+    for (let entry = this.#cursor; entry !== undefined; entry = entry.next) {
+      this.#cursor = entry;
+      // Whoever is behind it waits: order is kept.
+      if (entry.state === 'gated') return;
+      if (entry.state !== 'queued') continue;
+      if (entry.sequence <= this.#oneByOneUpTo && this.#inFlight > 0) return;
+      this.#send(entry, inner);
+    }
+    this.#cursor = undefined;
+  }
+
+  #send(entry: Entry, inner: TransportChannel): void {
+    const { message } = entry;
+    if (message === undefined) throw new TypeError('a message without a body is sent');
+    entry.state = 'sent';
+    entry.inner = inner;
+    entry.attempts++;
+    this.#inFlight++;
+    inner.publish(message, 'confirmed').then(
+      () => this.#taken(entry, inner),
+      (error: unknown) => this.#refused(entry, inner, error),
+    );
+    if (!entry.confirm && !entry.answered) this.#answerEarly(entry);
+  }
+
+  /** The broker has taken responsibility. */
+  #taken(entry: Entry, inner: TransportChannel): void {
+    if (entry.inner !== inner || (entry.state !== 'sent' && entry.state !== 'orphaned')) return;
+    this.#remove(entry);
+    if (!entry.answered) entry.resolve(entry.attempts === 1 ? ONCE : { attempts: entry.attempts });
+    if (this.#cursor !== undefined) this.#pump();
+  }
+
+  #refused(entry: Entry, inner: TransportChannel, error: unknown): void {
+    if (entry.inner !== inner) return;
+    const failure = asPublishError(error, 'unknown');
+    if (entry.state === 'orphaned') {
+      // What the transport knows of this message, and why the channel ended.
+      this.drop(entry, isFate(failure) ? failure : withOutcome(entry.loss ?? failure, failure.outcome ?? 'unknown'));
+      return;
+    }
+    if (entry.state !== 'sent') return;
+    if (failure instanceof UnroutableError && entry.message !== undefined) {
+      const { body, properties } = entry.message;
+      this.#events.returned({ ...failure.returned, body, properties }, true);
+    }
+    // `lost` follows, and knows more.
+    if (inner.state !== 'open' && !isFate(failure)) return;
+    const { pause } = entry;
+    if (isFate(failure) || !failure.recoverable || pause === undefined) {
+      this.drop(entry, failure);
+    } else if (this.#mayRetry(entry, failure, pause)) {
+      this.#inFlight--;
+      entry.state = 'paused';
+      entry.timer = setTimeout(() => this.#resume(entry, inner), pause);
+    }
+  }
+
+  /** The store could not take it a while ago. */
+  #resume(entry: Entry, inner: TransportChannel): void {
+    if (entry.state === 'paused' && entry.inner === inner && this.#inner === inner) this.#send(entry, inner);
+  }
+
+  /** With `confirm: false` the caller is answered as soon as little enough waits. */
+  #answerEarly(entry: Entry): void {
+    const answer = () => {
+      if (entry.state === 'done') return;
+      entry.answered = true;
+      entry.offAbort?.();
+      entry.resolve(entry.attempts === 1 ? ONCE : { attempts: entry.attempts });
+    };
+    if (this.#budget.isBelowWindow) answer();
+    else void this.#budget.belowWindow().then(answer);
+  }
+
+  /** Whether it may be sent again. Tells its `errback`, whose exception gives it up. */
+  #mayRetry(entry: Entry, reason: MessagingError, pause: number): boolean {
+    if (entry.pause === undefined) return false;
+    try {
+      entry.retry?.errback?.(reason, pause);
+      return true;
+    } catch (thrown) {
+      this.drop(entry, thrown);
+      return false;
+    }
+  }
+
+  /** It is sent on the next incarnation. */
+  #enqueueAgain(entry: Entry): void {
+    clearTimeout(entry.timer);
+    entry.state = 'queued';
+    this.#wait(entry);
+  }
+
+  /** It is not sent again. What the transport knows of it is still to come. */
+  #orphan(entry: Entry, reason: MessagingError): void {
+    if (entry.state === 'done') return;
+    clearTimeout(entry.timer);
+    const wasPaused = entry.state === 'paused';
+    entry.state = 'orphaned';
+    entry.loss = reason;
+    // Its last publish has been answered: nothing more comes.
+    if (wasPaused) this.drop(entry, withOutcome(reason, 'unknown'));
+  }
+
+  /** Which of the messages sent made the broker close the channel. */
+  #guilty(sent: readonly Entry[], error: MessagingError): readonly Entry[] {
+    this.#oneByOneUpTo = 0;
+    if (!isFaultOfMessage(error)) return [];
+    const exchange = exchangeBlamed(error);
+    const named = sent.filter(({ message }) => message?.exchange === exchange);
+    if (named.length > 0) return named;
+    if (sent.length === 1) return sent;
+    this.#oneByOneUpTo = sent.at(-1)?.sequence ?? 0;
+    return [];
+  }
+
+  /** The channel is not open: has it opened, by the message's own retry policy if it has one. */
+  #wait(entry: Entry): void {
+    this.#connect();
+    const { retry } = entry;
+    if (retry === undefined || Object.keys(retry).length === 0 || entry.waiting !== undefined) return;
+    const { maxRetries } = retry;
+    entry.waiting = new AbortController();
+    const { signal } = entry.waiting;
+    this.#connection
+      .ready({
+        ...retry,
+        maxRetries: maxRetries === undefined ? undefined : Math.max(maxRetries - entry.attempts + 1, 0),
+        timeout: Number.POSITIVE_INFINITY,
+        signal,
+      })
+      .catch((error: unknown) => {
+        if (!signal.aborted) this.drop(entry, asPublishError(error, entry.outcome));
+      })
+      .finally(() => {
+        entry.waiting = undefined;
+      });
+  }
+
+  #connect(): void {
+    if (this.#connecting || this.#inner !== undefined || this.isEmpty) return;
+    this.#connecting = true;
+    this.#channel.open({ timeout: Number.POSITIVE_INFINITY }).then(
+      () => {
+        this.#connecting = false;
+        // Lost again before the news of its opening.
+        this.#connect();
+      },
+      (error: unknown) => {
+        this.#connecting = false;
+        this.#giveUpAll(asMessagingError(error));
+      },
+    );
+  }
+
+  #giveUpAll(reason: MessagingError): void {
+    for (const entry of this.#entries()) this.drop(entry, withOutcome(reason, entry.outcome));
+  }
+
+  #expire(now: number): void {
+    for (const entry of this.#entries()) {
+      if (entry.deadline <= now) this.drop(entry, this.#timeout(entry));
+      else this.#alarm.set(entry.deadline);
+    }
+  }
+
+  #remove(entry: Entry): void {
+    const { previous, next } = entry;
+    if (previous === undefined) this.#head = next;
+    else previous.next = next;
+    if (next === undefined) this.#tail = previous;
+    else next.previous = previous;
+    if (this.#cursor === entry) this.#cursor = next;
+    if (entry.state === 'sent') this.#inFlight--;
+    entry.state = 'done';
+    entry.offAbort?.();
+    entry.waiting?.abort();
+    clearTimeout(entry.timer);
+    this.#budget.remove(entry.size);
+    if (this.isEmpty) {
+      this.#oneByOneUpTo = 0;
+      this.#alarm.keepAlive(false);
+    }
+    if (this.#flushes.size > 0) this.#flushed();
+  }
+
+  #flushed(): void {
+    const first = this.#head?.sequence ?? Number.POSITIVE_INFINITY;
+    for (const flush of this.#flushes) {
+      if (first <= flush.upTo) continue;
+      this.#flushes.delete(flush);
+      flush.done();
+    }
+  }
+
+  #timeout(entry: Entry): MessagingError {
+    const cause = this.#inner === undefined ? this.#connection.lastError : undefined;
+    const where = entry.message === undefined ? '' : ` to exchange '${entry.message.exchange}'`;
+    const what = entry.attempts > 0 ? 'no answer of the broker' : 'not sent';
+    const why = cause === undefined ? '' : `: ${cause.message}`;
+    const details = { outcome: entry.outcome, ...(cause === undefined ? {} : { cause }) };
+    return new TimeoutError(`publish${where}: ${what} within ${entry.timeout} ms${why}`, details);
+  }
+
+  #closedError(): MessagingError {
+    const { state } = this.#connection;
+    if (state === 'closing' || state === 'closed') return new ConnectionClosedError('the connection was closed');
+    return new ChannelError('the producer was closed');
+  }
+
+  #entries(): Entry[] {
+    const entries: Entry[] = [];
+    for (let entry = this.#head; entry !== undefined; entry = entry.next) entries.push(entry);
+    return entries;
+  }
+}

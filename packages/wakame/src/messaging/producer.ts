@@ -1,0 +1,357 @@
+import type { Connection } from '../connection/connection.js';
+import { DEFAULTS } from '../connection/defaults.js';
+import type { WaitOptions } from '../connection/waiters.js';
+import { checkName } from '../entities/checks.js';
+import { declareEntity, type Entity, isCacheable, isDeclarable, nameOf } from '../entities/declare.js';
+import type { Exchange } from '../entities/exchange.js';
+import { type ChannelOrConnection, checkTarget } from '../entities/target.js';
+import { ChannelError, type MessagingError, NotFound, TimeoutError } from '../errors.js';
+import { debug, type PublishContext, tracing } from '../tracing.js';
+import type { OutgoingMessage, Returned, UnroutablePolicy } from '../transport/message.js';
+import { onAbort, raceSignal } from '../util/abort.js';
+import { withDeadline } from '../util/deadline.js';
+import { TypedEmitter } from '../util/emitter.js';
+import { encodeBody } from './encode.js';
+import { Entry } from './entry.js';
+import { Outbox } from './outbox.js';
+import { asPublishError, withOutcome } from './outcome.js';
+import {
+  checkProducerOptions,
+  checkPublishOptions,
+  notBefore,
+  type ProducerOptions,
+  type PublishOptions,
+  type PublishResult,
+  propertiesFor,
+  retryOptions,
+} from './publish-options.js';
+import { checkToSend } from './schema.js';
+
+export interface ProducerEvents {
+  /** A message reached no queue. `mandatory` ones also reject UNROUTABLE. */
+  returned: [returned: Returned];
+  /** A message published with `confirm: false` did not arrive after all, or nobody knows (`error.outcome`). */
+  lost: [error: MessagingError, message: LostMessage];
+}
+
+/** A message that a caller was told was sent. */
+export type LostMessage = Pick<OutgoingMessage, 'exchange' | 'routingKey' | 'body' | 'properties'>;
+
+/** What a message takes beside its body while it waits for its outcome, roughly, in bytes: objects, promises, properties. */
+const OVERHEAD = 512;
+
+const NO_OPTIONS: PublishOptions = Object.freeze({});
+
+/**
+ * Publishes messages (`kombu.Producer`), on a channel of its own, opened by the first publish. `T` is what may be published.
+ *
+ * ```ts
+ * const producer = connection.producer({ exchange: media });
+ * await producer.publish({ name: 'lolcat.avi' }, { routingKey: 'video', declare: [video] });
+ * ```
+ *
+ * Publishes are pipelined: thousands may be under way. They arrive in the order of the calls, also after a loss of the
+ * connection, when those without an answer are sent again (`retry`): a message may then be in its queue twice.
+ */
+export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implements AsyncDisposable {
+  readonly exchange: Exchange | string;
+  readonly routingKey: string;
+  readonly serializer: string | undefined;
+  readonly compression: string | undefined;
+  readonly autoDeclare: boolean;
+  readonly #options: ProducerOptions<T>;
+  readonly #retry: ReturnType<typeof retryOptions>;
+  #connection: Connection;
+  #outbox: Outbox;
+  /** What is known to stand at the broker, as long as this incarnation of the channel does. */
+  #declared = new WeakSet<Entity>();
+  #exchanges = new Set<string>();
+  #closing: Promise<void> | undefined;
+  #offConnection: (() => void) | undefined;
+
+  /** Throws INVALID_ARGUMENT for options that cannot be used. Nothing is sent before the first publish. */
+  constructor(target: ChannelOrConnection, options: ProducerOptions<T> = {}) {
+    super();
+    checkProducerOptions(options);
+    this.exchange = options.exchange ?? '';
+    this.routingKey = options.routingKey ?? '';
+    this.serializer = options.serializer;
+    this.compression = options.compression;
+    this.autoDeclare = options.autoDeclare ?? true;
+    this.#options = options;
+    this.#retry = retryOptions(options.retry ?? true, options.retryPolicy);
+    this.#connection = checkTarget(target).connection;
+    this.#outbox = this.#newOutbox();
+    if (options.onReturn !== undefined) this.on('returned', options.onReturn);
+  }
+
+  get connection(): Connection {
+    return this.#connection;
+  }
+
+  /** Bytes of messages that have no outcome yet, with what it takes to hold them. */
+  get bufferedBytes(): number {
+    return this.#outbox.bufferedBytes;
+  }
+
+  /**
+   * Publishes a message. Resolves when the broker has taken responsibility for it (AMQP: its confirm; a store: its answer).
+   *
+   * Rejects with an error whose `outcome` says what is known of the message: `not-sent`; `refused` by the broker; `unknown`, when it was
+   * sent and no answer came. Codes: INVALID_ARGUMENT, ENCODE_FAILED, MESSAGE_TOO_LARGE, BUFFER_FULL (nothing was sent); UNROUTABLE
+   * (`mandatory`), NACKED, NOT_FOUND, ACCESS_REFUSED, PRECONDITION_FAILED; TIMEOUT; without `retry` CONNECTION_LOST, CHANNEL_CLOSED; the
+   * codes of connecting and declaring. An abort rejects with the signal's reason.
+   *
+   * Bytes are not copied: leave them as they are until it is settled.
+   */
+  publish(body: T, options: PublishOptions = NO_OPTIONS): Promise<PublishResult> {
+    return tracing.publish.hasSubscribers ? this.#publishTraced(body, options) : this.#publish(body, options);
+  }
+
+  /** Whether it has been closed, or is being closed. */
+  get isClosed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /** Resolves while fewer than 16 MiB (and half of `maxBufferedBytes`) wait for an outcome: the time to publish more. */
+  ready(): Promise<void> {
+    return this.#outbox.ready();
+  }
+
+  /** Resolves when all that was published before has its outcome, whatever that is. */
+  flush(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+    return raceSignal(this.#outbox.flush(), options.signal);
+  }
+
+  /** Declares its exchange, when it was given as an object. */
+  async declare(wait: WaitOptions = {}): Promise<void> {
+    if (typeof this.exchange !== 'string') await declareEntity(this.exchange, this.#connection.topology, wait);
+  }
+
+  /** Moves to the connection of another channel. What was published before gets its outcome on the former one. */
+  async revive(target: ChannelOrConnection): Promise<void> {
+    const { connection } = checkTarget(target);
+    this.#mustBeOpen();
+    if (connection === this.#connection) return;
+    const former = this.#outbox;
+    this.#offConnection?.();
+    this.#offConnection = undefined;
+    this.#connection = connection;
+    this.#outbox = this.#newOutbox();
+    await flushed(former, DEFAULTS.closeTimeout);
+    await former.close();
+  }
+
+  /**
+   * Waits until all that was published has its outcome, at most `timeout` milliseconds (10 s), then closes the channel. What has
+   * none by then rejects CHANNEL_CLOSED. Never rejects; more calls wait for the same end.
+   */
+  close(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
+    this.#closing ??= this.#close(options.timeout ?? DEFAULTS.closeTimeout);
+    return this.#closing;
+  }
+
+  /** The same as {@link close} (Kombu's name). */
+  release(): Promise<void> {
+    return this.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #publish(body: T, options: PublishOptions): Promise<PublishResult> {
+    try {
+      return this.#accept(body, options).promise;
+    } catch (error) {
+      const aborted = options.signal?.aborted === true && error === options.signal.reason;
+      return Promise.reject(aborted ? error : asPublishError(error, 'not-sent'));
+    }
+  }
+
+  #publishTraced(body: T, options: PublishOptions): Promise<PublishResult> {
+    const { exchange = this.exchange, routingKey = this.routingKey, messageId, correlationId } = options;
+    const context: PublishContext = {
+      exchange: typeof exchange === 'string' ? exchange : exchange.name,
+      ...{ routingKey, messageId, correlationId },
+      headers: { ...options.headers },
+    };
+    return tracing.publish.tracePromise(() => {
+      return this.#publish(body, { ...options, headers: context.headers });
+    }, context);
+  }
+
+  /** Puts a message into the outbox. Throws when it cannot be sent. */
+  #accept(body: T, options: PublishOptions): Entry {
+    this.#mustBeOpen();
+    checkPublishOptions(options);
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const exchange = options.exchange ?? this.exchange;
+    const name = nameOf(exchange);
+    const { schema } = this.#options;
+    const checked = schema === undefined ? undefined : checkToSend(schema, body);
+    const validation = checked instanceof Promise ? checked : undefined;
+    const compose = () => this.#compose(body, name, exchange, options);
+    const message = validation === undefined ? compose() : undefined;
+    const size = message === undefined ? OVERHEAD : sizeOf(message);
+    this.#outbox.mustHaveRoom(size);
+    const needs = this.#needs(name, exchange, options);
+    const isGated = validation !== undefined || needs !== undefined;
+    const hasRetry = options.retry !== undefined || options.retryPolicy !== undefined;
+    const entry = new Entry(message, size, {
+      state: isGated ? 'gated' : 'queued',
+      timeout: options.timeout ?? DEFAULTS.publishTimeout,
+      confirm: options.confirm ?? this.#options.confirm ?? this.#connection.confirmByDefault,
+      retry: hasRetry ? this.#retryFor(options) : this.#retry,
+    });
+    this.#offConnection ??= this.#connection.beforeClose(({ timeout }) => flushed(this.#outbox, timeout));
+    const outbox = this.#outbox;
+    outbox.add(entry);
+    if (signal !== undefined) entry.offAbort = onAbort(signal, (reason) => outbox.drop(entry, reason));
+    if (isGated) void this.#openGate(entry, outbox, validation, needs, compose);
+    return entry;
+  }
+
+  #compose(body: T, name: string, exchange: Exchange | string, options: PublishOptions): OutgoingMessage {
+    const encoded = encodeBody(body, options, this);
+    const own = typeof this.exchange === 'string' ? undefined : this.exchange.deliveryMode;
+    const deliveryMode = typeof exchange === 'string' ? own : exchange.deliveryMode;
+    return {
+      exchange: name,
+      routingKey: options.routingKey === undefined ? this.routingKey : checkName('routingKey', options.routingKey),
+      body: encoded.body,
+      properties: propertiesFor(options, encoded, deliveryMode),
+      unroutable: this.#unroutable(options),
+      notBefore: notBefore(options),
+      transaction: options.transaction,
+    };
+  }
+
+  #unroutable(options: PublishOptions): UnroutablePolicy {
+    if (options.mandatory === true) return 'reject';
+    const isHeard = this.listenerCount('returned') > 0 || this.#connection.listenerCount('unroutable') > 0;
+    return isHeard || this.#connection.transport?.features.reportsUnroutable === true ? 'report' : 'ignore';
+  }
+
+  #retryFor(options: PublishOptions): ReturnType<typeof retryOptions> {
+    const { retry = options.retryPolicy === undefined ? (this.#options.retry ?? true) : true, retryPolicy } = options;
+    return retryOptions(retry, retryPolicy ?? this.#options.retryPolicy);
+  }
+
+  /** What must be declared, or asked for, before the message can go; undefined when all is known to stand. */
+  #needs(name: string, exchange: Exchange | string, options: PublishOptions): (() => Promise<void>) | undefined {
+    const { signal, timeout = DEFAULTS.publishTimeout, declare } = options;
+    const isOwn = this.autoDeclare && options.exchange === undefined && typeof exchange !== 'string';
+    const entities = isOwn && isDeclarable(exchange) ? [exchange, ...(declare ?? [])] : (declare ?? []);
+    const missing = entities.filter((entity) => !this.#isDeclared(entity));
+    if (missing.length === 0 && this.#isThere(name)) return undefined;
+    return async () => {
+      const declared = this.#declared;
+      for (const entity of missing) {
+        await declareEntity(entity, this.#connection.topology, { timeout, signal });
+        declared.add(entity);
+      }
+      if (!this.#isThere(name)) await this.#askFor(name, { timeout, signal });
+    };
+  }
+
+  #isDeclared(entity: Entity): boolean {
+    const { topology } = this.#connection;
+    if (!this.#declared.has(entity) || !isCacheable(entity)) return false;
+    return 'routingKey' in entity ? topology.isKnown(entity.name) : topology.isExchangeKnown(entity.name);
+  }
+
+  /** Whether nothing need be asked about an exchange. */
+  #isThere(name: string): boolean {
+    if (name === '' || this.#exchanges.has(name) || name.startsWith('amq.')) return true;
+    return this.#connection.topology.isExchangeKnown(name);
+  }
+
+  /**
+   * Asks once for an exchange that was not declared here. Where the transport answers a publish to one that is missing by closing
+   * the channel, this keeps the messages around it out of harm's way.
+   */
+  async #askFor(name: string, wait: WaitOptions): Promise<void> {
+    const exchanges = this.#exchanges;
+    const { features } = await raceSignal(this.#connection.loadTransport(), wait.signal);
+    // Such a transport looks the exchange up in any case, and refuses the one message.
+    if (!features.reportsUnroutable) {
+      const asked = this.#connection.topology.declareExchange({ name, type: 'direct', passive: true, ...wait });
+      await asked.catch((error: unknown) => {
+        throw error instanceof NotFound ? withOutcome(error, 'refused') : error;
+      });
+    }
+    if (exchanges.size >= MOST_EXCHANGES) exchanges.clear();
+    exchanges.add(name);
+  }
+
+  async #openGate(
+    entry: Entry,
+    outbox: Outbox,
+    validation: Promise<unknown> | undefined,
+    needs: (() => Promise<void>) | undefined,
+    compose: () => OutgoingMessage,
+  ): Promise<void> {
+    try {
+      if (validation !== undefined) {
+        await validation;
+        entry.message = compose();
+        outbox.mustHaveRoom(sizeOf(entry.message) - entry.size);
+      }
+      await needs?.();
+      if (entry.message !== undefined) outbox.open(entry, sizeOf(entry.message));
+    } catch (error) {
+      outbox.drop(entry, asPublishError(error, 'not-sent'));
+    }
+  }
+
+  #newOutbox(): Outbox {
+    const connection = this.#connection;
+    return new Outbox(connection, this.#options.maxBufferedBytes ?? DEFAULTS.maxBufferedBytes, {
+      lost: (entry, error) => this.#lost(entry, error),
+      incarnationEnded: () => {
+        this.#declared = new WeakSet();
+        this.#exchanges = new Set();
+      },
+      returned: (returned, mandatory) => {
+        this.emit('returned', returned);
+        if (!mandatory) connection.unroutable(returned);
+        connection.eventHandled();
+      },
+    });
+  }
+
+  #lost({ message }: Entry, error: MessagingError): void {
+    if (message === undefined) return;
+    const { exchange, routingKey, body, properties } = message;
+    const text = `a message to exchange '${exchange}' published with confirm: false was lost: ${error.message}`;
+    if (debug.enabled) debug(text);
+    this.emitOrWarn('lost', `lost:${exchange}:${error.code}`, text, error, { exchange, routingKey, body, properties });
+  }
+
+  #mustBeOpen(): void {
+    if (this.#closing !== undefined) throw new ChannelError('the producer was closed');
+  }
+
+  async #close(timeout: number): Promise<void> {
+    await flushed(this.#outbox, timeout);
+    this.#offConnection?.();
+    await this.#outbox.close();
+  }
+}
+
+/** Exchanges remembered as existing. */
+const MOST_EXCHANGES = 1000;
+
+function sizeOf(message: OutgoingMessage): number {
+  return message.body.length + OVERHEAD;
+}
+
+/** Resolves when the outbox is flushed, or the time is over. */
+async function flushed(outbox: Outbox, timeout: number): Promise<void> {
+  await withDeadline(outbox.flush(), 'flush', { timeout }).catch((error: unknown) => {
+    if (!(error instanceof TimeoutError)) throw error;
+  });
+}

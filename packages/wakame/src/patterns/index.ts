@@ -1,0 +1,32 @@
+export { Broadcast, type BroadcastOptions } from './broadcast.js';
+export {
+  type CollectRepliesOptions,
+  collectReplies,
+  type DrainOptions,
+  drainConsumer,
+  type EventLoopOptions,
+  eventLoop,
+  type IterMessagesOptions,
+  ignoreErrors,
+  insured,
+  itermessages,
+  type MaybeDeclareOptions,
+  maybeDeclare,
+  sendReply,
+} from './common.js';
+export { type ConsumerFactory, ConsumerMixin, ConsumerProducerMixin } from './mixins.js';
+export {
+  ChannelPool,
+  ConnectionPool,
+  connections,
+  type PooledChannel,
+  type PooledProducer,
+  PoolGroup,
+  type PoolOptions,
+  ProducerPool,
+  pools,
+  producers,
+} from './pools.js';
+export { QoS } from './qos.js';
+export { type AcquireOptions, ResourcePool, type ResourcePoolOptions } from './resource-pool.js';
+export { SimpleBuffer, type SimpleGetOptions, SimpleQueue, type SimpleQueueOptions } from './simple.js';

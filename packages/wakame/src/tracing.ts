@@ -1,0 +1,85 @@
+/**
+ * What the library tells about its work: `diagnostics_channel` tracing channels for programs, and a trace for people with
+ * `NODE_DEBUG=wakame`. Both cost one test when nobody listens. No other logging is done.
+ *
+ * | tracing channel | spans | context |
+ * | --- | --- | --- |
+ * | `wakame:connect` | one try to connect | {@link ConnectContext} |
+ * | `wakame:publish` | a publish, until its outcome | {@link PublishContext} |
+ * | `wakame:receive` | the reading of a delivery: decompressing, decoding, schema | {@link ReceiveContext} |
+ * | `wakame:process` | a handler at work on a message | {@link ProcessContext} |
+ * | `wakame:settle` | an ack, reject or requeue, until its answer | {@link SettleContext} |
+ *
+ * Each is a `TracingChannel` of Node's: subscribe with `diagnostics_channel.tracingChannel('wakame:publish').subscribe({ start,
+ * end, asyncStart, asyncEnd, error })`. Contexts never hold passwords.
+ */
+import { tracingChannel } from 'node:diagnostics_channel';
+import { debuglog } from 'node:util';
+import type { Delivery, DeliveryTag } from './transport/message.js';
+
+/** One try to connect to one host. */
+export interface ConnectContext {
+  /** The transport's scheme. */
+  readonly transport: string;
+  readonly host: string | undefined;
+  readonly port: number | undefined;
+  readonly virtualHost: string | undefined;
+  /** Set when it failed. */
+  error?: unknown;
+}
+
+/** A message on its way from `publish()` to its outcome. */
+export interface PublishContext {
+  readonly exchange: string;
+  readonly routingKey: string;
+  /**
+   * The message's headers, a copy of the caller's. A subscriber of `start` may add to them (a `traceparent`): the message is
+   * encoded afterwards.
+   */
+  readonly headers: Record<string, unknown>;
+  readonly messageId: string | undefined;
+  readonly correlationId: string | undefined;
+  /** Once encoded: bytes of the body. */
+  bodySize?: number | undefined;
+  /** `{ attempts }`, set when it was taken. */
+  result?: unknown;
+  error?: unknown;
+}
+
+/** A delivery being made a message. */
+export interface ReceiveContext {
+  readonly queue: string;
+  readonly delivery: Delivery;
+  error?: unknown;
+}
+
+/** A handler at work on a message. (The body of a `for await` loop is the application's own code: not traced.) */
+export interface ProcessContext {
+  readonly queue: string;
+  readonly delivery: Delivery;
+  error?: unknown;
+}
+
+/** A message being settled. */
+export interface SettleContext {
+  readonly queue: string;
+  readonly deliveryTag: DeliveryTag;
+  readonly outcome: 'ack' | 'reject' | 'requeue';
+  /** Whether the broker still had the delivery for us. */
+  result?: unknown;
+  error?: unknown;
+}
+
+/** The tracing channels, all of them. Test `hasSubscribers` before making a context. */
+export const tracing = {
+  connect: tracingChannel<unknown, ConnectContext>('wakame:connect'),
+  publish: tracingChannel<unknown, PublishContext>('wakame:publish'),
+  receive: tracingChannel<unknown, ReceiveContext>('wakame:receive'),
+  process: tracingChannel<unknown, ProcessContext>('wakame:process'),
+  settle: tracingChannel<unknown, SettleContext>('wakame:settle'),
+} as const;
+
+/**
+ * Prints a line for people when `NODE_DEBUG=wakame` is set. Test `debug.enabled` before computing arguments on a hot path.
+ */
+export const debug = debuglog('wakame');
