@@ -1,0 +1,34 @@
+/** One line that follows the work: redrawn on a terminal, printed now and then elsewhere. */
+export class Progress {
+  readonly #draw: () => string;
+  readonly #timer: NodeJS.Timeout;
+  readonly #live = process.stdout.isTTY === true;
+
+  constructor(draw: () => string) {
+    this.#draw = draw;
+    this.#timer = setInterval(() => this.#print(), this.#live ? 100 : 1_000);
+  }
+
+  /** Says something above the line. */
+  note(text: string): void {
+    process.stdout.write(this.#live ? `\r\x1b[2K${text}\n` : `${text}\n`);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#print();
+    if (this.#live) process.stdout.write('\n');
+  }
+
+  #print(): void {
+    process.stdout.write(this.#live ? `\r\x1b[2K${this.#draw()}` : `${this.#draw()}\n`);
+  }
+}
+
+export function bar(done: number, total: number, width = 24): string {
+  const full = total === 0 ? 0 : Math.round((done / total) * width);
+  return '█'.repeat(full) + '░'.repeat(width - full);
+}
+
+const number = new Intl.NumberFormat('en-US');
+export const count = (n: number): string => number.format(Math.round(n));
