@@ -14,6 +14,11 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['packages/*/test/**/*.test.ts'],
+    include: ['packages/*/test/**/*.test.ts', 'scripts/test/**/*.test.ts'],
+    globalSetup: 'scripts/lib/brokers/vitest.ts',
+    // A process of its own for each file: tests may end their sockets, their event loop or themselves.
+    pool: 'forks',
+    testTimeout: 20_000,
+    hookTimeout: 60_000,
   },
 });

@@ -1,0 +1,33 @@
+// A program of a user, as an ES module: node esm.mjs URL…
+import assert from 'node:assert/strict';
+import { connect } from '@wakame/amqp';
+import { MessagingError } from '@wakame/amqp/errors';
+import { Connection, Exchange, Queue, MessagingError as SameError } from 'wakame';
+
+assert.equal(MessagingError, SameError);
+
+for (const url of process.argv.slice(2)) {
+  const exchange = new Exchange('smoke.esm', { type: 'direct', autoDelete: true });
+  const queue = new Queue('smoke.esm', { exchange, routingKey: 'key', autoDelete: true });
+  const connection = new Connection(url);
+  const { attempts } = await connection
+    .producer({ exchange })
+    .publish({ text: 'grüß Gott' }, { routingKey: 'key', declare: [queue] });
+  assert.equal(attempts, 1);
+  for await (const message of connection.consumer(queue)) {
+    assert.deepEqual(message.payload, { text: 'grüß Gott' });
+    assert.equal(await message.ack(), true);
+    break;
+  }
+  await connection.close();
+
+  if (!url.startsWith('amqp:')) continue;
+  const client = await connect(url);
+  const channel = await client.channel();
+  await channel.confirmSelect();
+  const { queue: name } = await channel.queueDeclare('', { exclusive: true });
+  await channel.basicPublish('', name, Buffer.from('by hand'));
+  const got = await channel.basicGet(name, { noAck: true });
+  assert.equal(got?.body.toString(), 'by hand');
+  await client.close();
+}

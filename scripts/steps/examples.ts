@@ -1,0 +1,74 @@
+import { globSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { brokers, type Status, status } from '../lib/brokers/index.ts';
+import { CommandFailed, capture } from '../lib/command.ts';
+import { root } from '../setup.mjs';
+
+/** What an example says of itself at its end, to be true. */
+const prints = /^\/\/ Prints:\n((?:\/\/.*\n?)+)/m;
+
+/** Milliseconds for one program. */
+const timeout = 120_000;
+
+/**
+ * Runs every program in examples/ inside this process's own broker, memory://, and on each broker that is up. Those that say what
+ * they print have to print that.
+ */
+export async function examples(): Promise<void> {
+  const found = await Promise.all(brokers.map(status));
+  const missing = found.filter(({ state }) => state === 'stopped');
+  if (missing.length > 0)
+    throw new Error(`not running: ${missing.map(({ broker }) => broker.title)}: scripts/brokers up`);
+
+  const failures: string[] = [];
+  for (const [program, ...args] of programs(found.map(urlOf))) {
+    const label = `${program} ${args.join(' ')}`;
+    const started = performance.now();
+    try {
+      const printed = await capture('node', [join('examples', program), ...args], { timeout });
+      check(program, printed);
+      console.log(`ok     ${label} (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+    } catch (error) {
+      const said = error instanceof CommandFailed ? error.output : '';
+      console.error(`FAILED ${label}\n${(error as Error).message}\n${said}`);
+      failures.push(label);
+    }
+  }
+  if (failures.length > 0) throw new Error(`${failures.length} examples failed: ${failures.join('; ')}`);
+}
+
+/** Each run: the program and its arguments. */
+function programs(urls: readonly string[]): (readonly [string, ...string[]])[] {
+  const simple = globSync('*.ts', { cwd: join(root, 'examples') })
+    .filter((file) => !/^export /m.test(source(file)))
+    .sort();
+  return [
+    ...['memory://examples', ...urls].flatMap((url) => simple.map((program) => [program, url] as const)),
+    // The client by itself; the one leaves its messages to the other.
+    ...urls
+      .filter((url) => url.startsWith('amqp:'))
+      .flatMap((url) => [['amqp/publish.ts', url] as const, ['amqp/consume.ts', url] as const]),
+    ['demo/main.ts'],
+    ...urls.map((url) => ['demo/main.ts', '--url', url] as const),
+  ];
+}
+
+function check(program: string, printed: string): void {
+  const said = prints.exec(source(program))?.[1];
+  if (said === undefined) {
+    if (basename(program) !== 'main.ts') throw new Error('does not say at its end what it prints');
+    return;
+  }
+  const expected = said.replace(/^\/\/ ?/gm, '').trim();
+  if (printed.replaceAll(/ +$/gm, '').trim() !== expected) {
+    throw new Error(`should print:\n${expected}\nbut prints:\n${printed}`);
+  }
+}
+
+function source(program: string): string {
+  return readFileSync(join(root, 'examples', program), 'utf8');
+}
+
+function urlOf({ broker, variables }: Status): string {
+  return variables[`WAKAME_TEST_${broker.name.toUpperCase()}_URL`] ?? '';
+}

@@ -1,0 +1,16 @@
+import { build } from './build.ts';
+import { examples } from './examples.ts';
+import { layers } from './layers.ts';
+import { packages } from './packages.ts';
+import { style } from './style.ts';
+import { types } from './types.ts';
+
+/** Every check but the tests, by name, in an order in which each finds what it needs. */
+export const checks: ReadonlyMap<string, (options: { fix: boolean }) => Promise<void>> = new Map([
+  ['style', ({ fix }: { fix: boolean }) => style(fix)],
+  ['layers', layers],
+  ['build', build],
+  ['types', types],
+  ['packages', packages],
+  ['examples', examples],
+]);
