@@ -14,7 +14,7 @@ const channel = await connection.channel();
 await channel.confirmSelect();
 await channel.exchangeDeclare('examples.pair', 'direct', { autoDelete: true });
 await channel.queueDeclare('examples.pair', { durable: true });
-await channel.queueBind('examples.pair', 'examples.pair', 'key');
+await channel.queueBind({ queue: 'examples.pair', exchange: 'examples.pair', routingKey: 'key' });
 for (const text of ['first', 'second'])
   await channel.basicPublish('examples.pair', 'key', Buffer.from(text), { contentType: 'text/plain', deliveryMode: 2 });
 console.log('published and confirmed');

@@ -7,7 +7,12 @@ const connection = new Connection(url);
 await startWorker(connection, name);
 process.send?.('ready');
 
-const stop = () => void connection.close();
-process.once('SIGTERM', stop);
-process.once('SIGINT', () => {}); // Ctrl-C reaches the whole group; the parent decides when workers end.
-process.once('disconnect', stop);
+/** Closing the connection is all it takes to end, but for the line to the parent. */
+async function stop(): Promise<void> {
+  await connection.close();
+  if (process.connected) process.disconnect();
+}
+process.once('SIGTERM', () => void stop());
+process.once('disconnect', () => void stop());
+// Ctrl-C reaches the whole group of processes; the parent decides when its workers end.
+process.on('SIGINT', () => undefined);

@@ -22,7 +22,6 @@ export {
   type TransportLoader,
   transportNames,
 } from './transport/registry.js';
-export { type MemoryBrokerControl, memoryBroker, resetMemory } from './transports/memory/registry.js';
 export {
   Decimal,
   PyDate,

@@ -8,23 +8,26 @@ export const SLAB_SIZE = 65_536;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /**
- * Bytes on their way out: a slab that is filled in place, and a list of chunks that are full or belong to somebody else.
+ * Bytes on their way out: a slab that is filled in place, and a list of chunks that are full or belong to somebody
+ * else.
  *
  * ```
  *   chunks: [ …full slabs, referenced bodies… ]      buffer: | taken | ready | open unit | free |
  *                                                               cutAt    mark     position
  * ```
  *
- * What is written between {@link begin} and {@link rollback} is one unit: it stays in one piece, so that lengths can be
- * patched afterwards, and it vanishes without a trace when something in it cannot be written. A unit that outgrows the
- * slab moves to a new one; hence positions inside a unit are kept relative to `mark`.
+ * What is written between {@link begin} and {@link rollback} is one unit: it stays in one piece, so that lengths can
+ * be patched afterwards, and it vanishes without a trace when something in it cannot be written. A unit that outgrows
+ * the slab moves to a new one; hence positions inside a unit are kept relative to `mark`.
  */
 export class ByteWriter {
   buffer: Buffer;
   position = 0;
   /** Where the open unit begins. */
   mark = 0;
-  /** A unit may not grow beyond this many bytes. Only tested when the slab is full: it bounds memory, not the format. */
+  /**
+   * A unit may not grow beyond this many bytes. Only tested when the slab is full: it bounds memory, not the format.
+   */
   unitLimit = Number.POSITIVE_INFINITY;
   #cutAt = 0;
   #chunks: Uint8Array[] = [];

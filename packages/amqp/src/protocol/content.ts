@@ -19,8 +19,8 @@ export interface ContentHandler<M> {
   /** A message is complete; its properties and body are the receiver's to keep. */
   onContent(method: M, properties: DecodedProperties, body: Buffer): void;
   /**
-   * A body longer than `maxBodyBytes` was announced. Called once, when its header comes; its bytes are read over as they come
-   * and nothing more is told of it. The channel and the connection can go on.
+   * A body longer than `maxBodyBytes` was announced. Called once, when its header comes; its bytes are read over as
+   * they come and nothing more is told of it. The channel and the connection can go on.
    */
   onContentTooLarge(method: M, properties: DecodedProperties, error: ContentTooLarge): void;
 }
@@ -29,17 +29,18 @@ export interface ContentOptions {
   /** The longest body to accept, in bytes. Default 128 MiB. */
   readonly maxBodyBytes?: number | undefined;
   /**
-   * Bodies from this size on may be slices of the chunks given to the parser. Default 4096. `Infinity` where the chunks' memory
-   * is used again after the call.
+   * Bodies from this size on may be slices of the chunks given to the parser. Default 4096. `Infinity` where the
+   * chunks' memory is used again after the call.
    */
   readonly sliceFrom?: number | undefined;
 }
 
 /**
- * Puts the contents of one channel together: a method that announces content, a header, and a body in as many pieces as it takes. A
- * body is complete when as many bytes came as its header said, whatever the number of frames.
+ * Puts the contents of one channel together: a method that announces content, a header, and a body in as many pieces
+ * as it takes. A body is complete when as many bytes came as its header said, whatever the number of frames.
  *
- * Throws UnexpectedFrame (505) or FrameError (501) when the peer breaks that order, which is the end of the connection.
+ * Throws UnexpectedFrame (505) or FrameError (501) when the peer breaks that order, which is the end of the
+ * connection.
  */
 export class ContentAssembler<M> {
   readonly #handler: ContentHandler<M>;

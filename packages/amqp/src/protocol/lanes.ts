@@ -3,7 +3,11 @@ import { FRAME_BODY, FRAME_END, FRAME_HEADER_SIZE, FRAME_OVERHEAD } from './spec
 
 /** A lane sends about this much before the next one has its turn. */
 const TURN_BYTES = 131_072;
-/** Segments hold the frames that wait behind a body; they grow up to this. */
+/**
+ * Room for the frames that wait behind a body: little at first, since often only the next body's method and header
+ * come.
+ */
+const FIRST_SEGMENT_SIZE = 512;
 const SEGMENT_SIZE = 16_384;
 
 /** Frames copied here because their channel is in the middle of a long body. */
@@ -31,8 +35,9 @@ interface Lane {
  * Channels with long bodies take turns.
  *
  * The frames of one body must follow each other on their channel with nothing else of that channel between them
- * (0-9-1 section 4.2.6), but frames of other channels may. So a long body waits in a lane of its channel and hands out a share at a
- * time; what the channel sends meanwhile queues behind it, while all other channels and the heartbeats go ahead.
+ * (0-9-1 section 4.2.6), but frames of other channels may. So a long body waits in a lane of its channel and hands
+ * out a share at a time; what the channel sends meanwhile queues behind it, while all other channels and the
+ * heartbeats go ahead.
  *
  * ```
  *   channel 1: [body ▓▓▓▓▓▓▓▓▓▓▓▓][ack][publish][body ▓▓▓]     ┐
@@ -58,13 +63,14 @@ export class Lanes {
   /** Queues complete frames (a copy) behind the channel's body. */
   append(channel: number, frames: Uint8Array): void {
     const lane = this.#lane(channel);
-    let last = lane.queue.at(-1);
-    if (last === undefined || 'body' in last || last.buffer.length - last.length < frames.length) {
-      last = { buffer: Buffer.allocUnsafeSlow(Math.max(SEGMENT_SIZE, frames.length)), length: 0 };
-      lane.queue.push(last);
+    let segment = lane.queue.at(-1);
+    if (segment === undefined || 'body' in segment || segment.buffer.length - segment.length < frames.length) {
+      const size = segment === undefined || 'body' in segment ? FIRST_SEGMENT_SIZE : SEGMENT_SIZE;
+      segment = { buffer: Buffer.allocUnsafe(Math.max(size, frames.length)), length: 0 };
+      lane.queue.push(segment);
     }
-    last.buffer.set(frames, last.length);
-    last.length += frames.length;
+    segment.buffer.set(frames, segment.length);
+    segment.length += frames.length;
     this.#count(lane, frames.length);
   }
 

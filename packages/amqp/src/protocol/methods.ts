@@ -42,8 +42,8 @@ export function methodName(id: number): MethodName | undefined {
 }
 
 /**
- * Writes a method frame's payload: class id, method id, fields. Throws InvalidArgumentError that names the field, and leaves
- * what it wrote before that to the caller's {@link ByteWriter.rollback}.
+ * Writes a method frame's payload: class id, method id, fields. Throws InvalidArgumentError that names the field, and
+ * leaves what it wrote before that to the caller's {@link ByteWriter.rollback}.
  */
 export function encodeMethod<N extends MethodName>(writer: ByteWriter, name: N, args: MethodInput<N>): void {
   const { id, fields } = BY_NAME.get(name) as Codec;
@@ -128,9 +128,9 @@ function writeZero(writer: ByteWriter, wire: WireType): void {
 }
 
 /**
- * Decodes the fields of the method `id` (`classId << 16 | methodId`), which lie in `buffer[start, end)` behind the ids. Strings
- * and bytes are copies. Throws InvalidCommand for an id nobody knows, FrameSyntaxError for fields that do not fill the space
- * exactly.
+ * Decodes the fields of the method `id` (`classId << 16 | methodId`), which lie in `buffer[start, end)` behind the
+ * ids. Strings and bytes are copies. Throws InvalidCommand for an id nobody knows, FrameSyntaxError for fields that
+ * do not fill the space exactly.
  */
 export function decodeMethod(id: number, buffer: Buffer, start: number, end: number): DecodedMethod {
   const codec = BY_ID.get(id);

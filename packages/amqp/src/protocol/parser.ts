@@ -21,9 +21,9 @@ import {
 } from './spec.js';
 
 /**
- * Told by a {@link FrameParser} what it reads. The bytes lie in `buffer[start, end)` and are only valid during the call, because
- * they may lie in memory that the parser uses again; what is kept must be copied. One exception: a piece of a body of two bytes or
- * more always lies in the chunk that was given to {@link FrameParser.execute}.
+ * Told by a {@link FrameParser} what it reads. The bytes lie in `buffer[start, end)` and are only valid during the
+ * call, because they may lie in memory that the parser uses again; what is kept must be copied. One exception: a
+ * piece of a body of two bytes or more always lies in the chunk that was given to {@link FrameParser.execute}.
  *
  * A handler that throws ends the parser: see {@link FrameParser.execute}.
  */
@@ -33,8 +33,9 @@ export interface FrameHandler {
   /** A content header; the bytes are property flags and properties. `bodySize` is exact up to 2^53. */
   onContentHeader(channel: number, classId: number, bodySize: number, buffer: Buffer, start: number, end: number): void;
   /**
-   * Some bytes of a body frame; `left` more bytes of the frame are to come. Where a frame is cut depends on how the chunks
-   * came; only the bytes in their order mean something. A frame's last byte comes after its end octet was seen.
+   * Some bytes of a body frame; `left` more bytes of the frame are to come. Where a frame is cut depends on how the
+   * chunks came; only the bytes in their order mean something. A frame's last byte comes after its end octet was
+   * seen.
    */
   onBody(channel: number, buffer: Buffer, start: number, end: number, left: number): void;
   onHeartbeat(): void;
@@ -62,9 +63,9 @@ const LETTER_A = 0x41;
  *   | type | channel | size    | payload …        | end 0xCE |
  * ```
  *
- * Frames that lie in one chunk are handed on where they lie. What is left at the end of a chunk is copied, and completed from
- * the next one; of a body frame nothing is copied, its pieces are handed on as they come. The messages that result are the same for
- * every way to cut the stream.
+ * Frames that lie in one chunk are handed on where they lie. What is left at the end of a chunk is copied, and
+ * completed from the next one; of a body frame nothing is copied, its pieces are handed on as they come. The messages
+ * that result are the same for every way to cut the stream.
  */
 export class FrameParser {
   readonly #handler: FrameHandler;
@@ -89,7 +90,9 @@ export class FrameParser {
     this.setFrameMax(frameMax);
   }
 
-  /** The longest frame to accept from now on: at least 4096, or 0 where the peers agreed on no limit (128 MiB then). */
+  /**
+   * The longest frame to accept from now on: at least 4096, or 0 where the peers agreed on no limit (128 MiB then).
+   */
   setFrameMax(frameMax: number): void {
     if (!Number.isInteger(frameMax) || (frameMax !== 0 && frameMax < FRAME_MIN_SIZE) || frameMax > 0xffff_ffff) {
       throw new InvalidArgumentError(`frameMax must be 0 or at least ${FRAME_MIN_SIZE}, not ${describe(frameMax)}`);
@@ -100,11 +103,11 @@ export class FrameParser {
   /**
    * Reads a chunk and calls the handler for what is complete in it. Not to be called from the handler.
    *
-   * Throws, with the reply code to close the connection with: FrameError (501: wrong end octet, unknown frame type, a frame longer
-   * than agreed), FrameSyntaxError (502: a frame too short for what it must hold), UnexpectedFrame (505: content on channel 0);
-   * IrrecoverableConnectionError with code NOT_SUPPORTED when the peer answers with a protocol header, that is, refuses the
-   * version; and whatever the handler throws. After any of these the stream has no meaning any more, and every
-   * further call throws the same error again.
+   * Throws, with the reply code to close the connection with: FrameError (501: wrong end octet, unknown frame type, a
+   * frame longer than agreed), FrameSyntaxError (502: a frame too short for what it must hold), UnexpectedFrame (505:
+   * content on channel 0); IrrecoverableConnectionError with code NOT_SUPPORTED when the peer answers with a protocol
+   * header, that is, refuses the version; and whatever the handler throws. After any of these the stream has no
+   * meaning any more, and every further call throws the same error again.
    */
   execute(chunk: Buffer): void {
     if (this.#failure !== undefined) throw this.#failure.error;
@@ -164,7 +167,10 @@ export class FrameParser {
     return next;
   }
 
-  /** Takes type, channel and size from the first seven of `count` octets; checks them before a byte of payload is stored. */
+  /**
+   * Takes type, channel and size from the first seven of `count` octets; checks them before a byte of payload is
+   * stored.
+   */
   #readHeader(buffer: Buffer, at: number, count: number): void {
     const type = buffer[at] as number;
     const channel = ((buffer[at + 1] as number) << 8) | (buffer[at + 2] as number);
@@ -281,7 +287,10 @@ export class FrameParser {
     }
   }
 
-  /** Copies from the chunk until `wanted` bytes are in the scratch memory, which grows with what has come, not with what is announced. */
+  /**
+   * Copies from the chunk until `wanted` bytes are in the scratch memory, which grows with what has come, not with
+   * what is announced.
+   */
   #gather(chunk: Buffer, at: number, wanted: number): number {
     const filled = this.#filled;
     const count = Math.min(wanted - filled, chunk.length - at);

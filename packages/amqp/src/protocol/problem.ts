@@ -1,8 +1,9 @@
 import { InvalidArgumentError } from '../errors.js';
 
 /**
- * Why a value cannot be written. Thrown deep inside an encoder, which does not know the value's name; every level on the
- * way out adds its part of the path, so that the path costs nothing while all goes well. Never leaves the protocol layer.
+ * Why a value cannot be written. Thrown deep inside an encoder, which does not know the value's name; every level on
+ * the way out adds its part of the path, so that the path costs nothing while all goes well. Never leaves the
+ * protocol layer.
  */
 export class EncodeProblem extends Error {
   readonly reason: string;

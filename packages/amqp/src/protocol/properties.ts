@@ -9,8 +9,8 @@ import type { BasicProperties, ReceivedProperties } from './types.js';
 type PropertyName = keyof typeof BASIC_PROPERTIES;
 
 /**
- * Writes property flags and properties as a content header has them (0-9-1 section 4.2.6.1). Throws InvalidArgumentError that
- * names the property. What was received is written again byte for byte.
+ * Writes property flags and properties as a content header has them (0-9-1 section 4.2.6.1). Throws
+ * InvalidArgumentError that names the property. What was received is written again byte for byte.
  */
 export function encodeProperties(writer: ByteWriter, properties: BasicProperties): void {
   if (properties instanceof DecodedProperties) {
@@ -120,13 +120,15 @@ const TYPES: readonly WireType[] = Object.values(BASIC_PROPERTIES);
 const UNKNOWN_FLAGS = 0x0003;
 
 /**
- * The properties of a received message, each decoded when it is asked for (`headers` once, the same object ever after).
+ * The properties of a received message, each decoded when it is asked for (`headers` once, the same object ever
+ * after).
  *
- * A getter throws FrameSyntaxError with code DECODE_FAILED when the bytes before or in its property are malformed, or when the headers
- * break a bound of ours (nesting): the message is unreadable, and the connection none the worse for it.
+ * A getter throws FrameSyntaxError with code DECODE_FAILED when the bytes before or in its property are malformed, or
+ * when the headers break a bound of ours (nesting): the message is unreadable, and the connection none the worse for
+ * it.
  *
- * Spreading an instance copies nothing, because its properties are getters: use {@link toObject}. To send the properties on
- * unchanged, hand over the instance itself.
+ * Spreading an instance copies nothing, because its properties are getters: use {@link toObject}. To send the
+ * properties on unchanged, hand over the instance itself.
  */
 export class DecodedProperties {
   /** Property flags and list as received. Nobody else may change them. */

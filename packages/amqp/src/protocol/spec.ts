@@ -3,8 +3,8 @@
  * properties.ts) follow from it.
  *
  * Sources: the AMQP 0-9-1 specification and its machine-readable grammar as RabbitMQ publishes it. Extensions:
- * confirm.select, basic.nack, exchange.bind and unbind, connection.blocked and unblocked, connection.update-secret, the
- * server's basic.cancel. The access class is a relic of 0-8 that brokers still answer.
+ * confirm.select, basic.nack, exchange.bind and unbind, connection.blocked and unblocked, connection.update-secret,
+ * the server's basic.cancel. The access class is a relic of 0-8 that brokers still answer.
  */
 
 /** What stands on the wire (0-9-1 section 4.2). `bytes` is a long string whose content is binary. */
@@ -21,8 +21,8 @@ export type WireType =
   | 'table';
 
 /**
- * Domains and what stands on the wire for them. Fields of a `reserved-…` domain are written as zero or empty, read over,
- * and absent from the types.
+ * Domains and what stands on the wire for them. Fields of a `reserved-…` domain are written as zero or empty, read
+ * over, and absent from the types.
  */
 export const DOMAINS = {
   bit: 'bit',

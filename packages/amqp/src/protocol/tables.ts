@@ -6,8 +6,8 @@ import { UNLIMITED_FRAME_MAX } from './spec.js';
 import { type AnyTypedValue, TypedValue } from './typed.js';
 
 /**
- * Field tables (0-9-1 section 4.2.5.5) with the type codes as RabbitMQ and the clients in use read them, which are not the
- * specification's.
+ * Field tables (0-9-1 section 4.2.5.5) with the type codes as RabbitMQ and the clients in use read them, which are
+ * not the specification's.
  *
  * | JavaScript | written as | |
  * | --- | --- | --- |
@@ -24,9 +24,9 @@ import { type AnyTypedValue, TypedValue } from './typed.js';
  * | plain object | `F` | own enumerable members |
  * | {@link TypedValue} | its code | |
  *
- * These are the codes that py-amqp writes and all of its versions read alike. Everything else (functions, symbols, Map, Set,
- * class instances) is refused by name. So are NaN and ±Infinity: Erlang has no such numbers, and RabbitMQ drops the connection
- * that sends one; {@link typed}`.double` writes them for other brokers.
+ * These are the codes that py-amqp writes and all of its versions read alike. Everything else (functions, symbols,
+ * Map, Set, class instances) is refused by name. So are NaN and ±Infinity: Erlang has no such numbers, and RabbitMQ
+ * drops the connection that sends one; {@link typed}`.double` writes them for other brokers.
  */
 
 /** A value that a field table can carry when sent. */
@@ -49,9 +49,9 @@ export interface FieldTable {
 }
 
 /**
- * A value as decoded from a field table; each can be sent again as it is. Integers are numbers within ±2^53 and bigints
- * outside; `S` is a string when it is UTF-8 and a Buffer otherwise; `x` is a Buffer; `T` is a Date, or a
- * {@link TypedValue} beyond the year 275760; `D` is a {@link TypedValue}.
+ * A value as decoded from a field table; each but NaN and ±Infinity can be sent again as it is. Integers are numbers
+ * within ±2^53 and bigints outside; `S` is a string when it is UTF-8 and a Buffer otherwise; `x` is a Buffer; `T` is
+ * a Date, or a {@link TypedValue} beyond the year 275760; `D` is a {@link TypedValue}.
  */
 export type ReceivedValue =
   | string

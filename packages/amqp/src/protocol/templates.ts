@@ -9,12 +9,12 @@ interface Template {
 }
 
 /**
- * The first bytes of a publish, which are the same for every message to one destination: the whole basic.publish frame and the
- * content header frame up to the body size. Channel numbers and the header frame's size stand in them as they were, and
- * the user overwrites them.
+ * The first bytes of a publish, which are the same for every message to one destination: the whole basic.publish
+ * frame and the content header frame up to the body size. Channel numbers and the header frame's size stand in them
+ * as they were, and the user overwrites them.
  *
- * A destination has one slot; the next destination that falls into the slot takes it over. One that is used only once (a
- * reply queue) costs a comparison, and nothing is copied for it.
+ * A destination has one slot; the next destination that falls into the slot takes it over. One that is used only once
+ * (a reply queue) costs a comparison, and nothing is copied for it.
  */
 export class PublishTemplates {
   readonly #slots: Template[] = Array.from({ length: SLOTS }, () => ({

@@ -68,8 +68,8 @@ const TYPES: { readonly [C in TypeCode]: { readonly name: string; fits(value: un
 };
 
 /**
- * A field value together with the type it is written with; {@link typed} has a function for each type. What is received as
- * one (a decimal, a timestamp that no `Date` can hold) can be sent again as it is.
+ * A field value together with the type it is written with; {@link typed} has a function for each type. What is
+ * received as one (a decimal, a timestamp that no `Date` can hold) can be sent again as it is.
  */
 export class TypedValue<C extends TypeCode = TypeCode> {
   readonly code: C;
@@ -77,8 +77,9 @@ export class TypedValue<C extends TypeCode = TypeCode> {
 
   /** Throws InvalidArgumentError for a value that the type cannot hold. */
   constructor(code: C, value: TypedContent[C]) {
-    if (!Object.hasOwn(TYPES, code))
+    if (!Object.hasOwn(TYPES, code)) {
       throw new InvalidArgumentError(`${describe(code)} is not the code of a field type`);
+    }
     const type = TYPES[code];
     if (!type.fits(value)) {
       throw new InvalidArgumentError(`typed.${type.name}: ${describe(value)} is not a value of this type`);
@@ -92,9 +93,9 @@ export class TypedValue<C extends TypeCode = TypeCode> {
 export type AnyTypedValue = { [C in TypeCode]: TypedValue<C> }[TypeCode];
 
 /**
- * Values of a field table whose type matters to the reader. Without these, a table is written with the types that every
- * py-amqp reads alike (`S t d I L T F A V`). **Not among them are `int8`, `uint8` and `int16`**: py-amqp swaps the first two,
- * and up to 5.3.1 reads `int16` as a string and loses its place in the table.
+ * Values of a field table whose type matters to the reader. Without these, a table is written with the types that
+ * every py-amqp reads alike (`S t d I L T F A V`). **Not among them are `int8`, `uint8` and `int16`**: py-amqp swaps
+ * the first two, and up to 5.3.1 reads `int16` as a string and loses its place in the table.
  *
  * Each throws InvalidArgumentError for a value that the type cannot hold.
  *

@@ -80,8 +80,8 @@ export type SynchronousMethodName = { [N in MethodName]: ReplyName<N> extends ne
 type Properties = typeof BASIC_PROPERTIES;
 
 /**
- * The properties of a message to be sent (0-9-1 section 1.8, class basic). One that is absent or `undefined` is not written;
- * `priority: 0` and `headers: {}` are. Strings hold at most 255 bytes of UTF-8.
+ * The properties of a message to be sent (0-9-1 section 1.8, class basic). One that is absent or `undefined` is not
+ * written; `priority: 0` and `headers: {}` are. Strings hold at most 255 bytes of UTF-8.
  */
 export type BasicProperties = { readonly [K in keyof Properties]?: Sent[Properties[K]] | undefined };
 

@@ -42,8 +42,8 @@ export interface OutboundBufferOptions {
   /** The buffer was empty and is no more: see to it that it is taken, once per tick. */
   readonly onPending: () => void;
   /**
-   * 64 KiB or more wait; called after every frame while that is so, never in the middle of one. Taking at once, if the socket
-   * is not behind, keeps the memory of a long synchronous loop of publishes small.
+   * 64 KiB or more wait; called after every frame while that is so, never in the middle of one. Taking at once, if
+   * the socket is not behind, keeps the memory of a long synchronous loop of publishes small.
    */
   readonly onFull?: (() => void) | undefined;
   /** As for {@link OutboundBuffer.setFrameMax}. Default 131072. */
@@ -51,11 +51,11 @@ export interface OutboundBufferOptions {
 }
 
 /**
- * Everything that waits to be written to one connection, as bytes. Frames are encoded in place, into one slab, so that many of them
- * leave by one system call; long bodies are referenced and take turns (see {@link Lanes}).
+ * Everything that waits to be written to one connection, as bytes. Frames are encoded in place, into one slab, so
+ * that many of them leave by one system call; long bodies are referenced and take turns (see {@link Lanes}).
  *
- * A call either buffers all of its frames or throws InvalidArgumentError (code INVALID_ARGUMENT, or MESSAGE_TOO_LARGE when a method or
- * the properties do not fit into one frame) and leaves the buffer as it was.
+ * A call either buffers all of its frames or throws InvalidArgumentError (code INVALID_ARGUMENT, or MESSAGE_TOO_LARGE
+ * when a method or the properties do not fit into one frame) and leaves the buffer as it was.
  *
  * **Bodies of 16 KiB and more are not copied**: they must not change until they are written.
  */
@@ -67,7 +67,9 @@ export class OutboundBuffer {
   readonly #onFull: (() => void) | undefined;
   /** Longest payload of a method or header frame. */
   #payloadMax = 0;
-  /** Longest payload of a body frame: no longer than 128 KiB even where the peer would take more, for the turns' sake. */
+  /**
+   * Longest payload of a body frame: no longer than 128 KiB even where the peer would take more, for the turns' sake.
+   */
   #share = 0;
   /** Bytes in the writer. */
   #ready = 0;
@@ -78,7 +80,9 @@ export class OutboundBuffer {
     this.setFrameMax(options.frameMax ?? DEFAULT_FRAME_MAX);
   }
 
-  /** The agreed `frame_max`: at least 4096, or 0 where none was agreed. It applies to what is buffered from now on. */
+  /**
+   * The agreed `frame_max`: at least 4096, or 0 where none was agreed. It applies to what is buffered from now on.
+   */
   setFrameMax(frameMax: number): void {
     if (!Number.isInteger(frameMax) || (frameMax !== 0 && frameMax < FRAME_MIN_SIZE) || frameMax > 0xffff_ffff) {
       throw new InvalidArgumentError(`frameMax must be 0 or at least ${FRAME_MIN_SIZE}, not ${describe(frameMax)}`);
@@ -184,26 +188,27 @@ export class OutboundBuffer {
   }
 
   /**
-   * Forgets what waits on a channel behind a long body. Only right when channel.close-ok is the next frame on the channel: a
-   * peer that closed it reads over everything before that. The rest of the body itself still goes out: RabbitMQ, for all
-   * that it drops it, closes the connection (505) when a content is not complete before close-ok.
+   * Forgets what waits on a channel behind a long body. Only right when channel.close-ok is the next frame on the
+   * channel: a peer that closed it reads over everything before that. The rest of the body itself still goes out:
+   * RabbitMQ, for all that it drops it, closes the connection (505) when a content is not complete before close-ok.
    */
   dropChannel(channel: number): void {
     this.#lanes.drop(channel);
   }
 
   /**
-   * Forgets all long bodies, also those that have begun, and what waits behind them. Only right when nothing follows but
-   * connection.close or connection.close-ok.
+   * Forgets all long bodies, also those that have begun, and what waits behind them. Only right when nothing follows
+   * but connection.close or connection.close-ok.
    */
   dropBodies(): void {
     this.#lanes.clear();
   }
 
   /**
-   * The chunks to write next, in order; together one `writev`. Everything short comes at once and first. Of long bodies as many
-   * frames come, in turns, as fill about `budget` bytes: while the socket works on those, what is buffered meanwhile overtakes the
-   * rest. So write the chunks, wait until the socket is done with them, and take again while {@link byteLength} is not 0.
+   * The chunks to write next, in order; together one `writev`. Everything short comes at once and first. Of long
+   * bodies as many frames come, in turns, as fill about `budget` bytes: while the socket works on those, what is
+   * buffered meanwhile overtakes the rest. So write the chunks, wait until the socket is done with them, and take
+   * again while {@link byteLength} is not 0.
    */
   take(budget: number = TAKE_BYTES): Uint8Array[] {
     this.#lanes.emit(this.#writer, Math.max(budget - this.#ready, 1));

@@ -70,6 +70,8 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
   #callbacks: readonly ConsumerCallback<T>[];
   #mode: 'idle' | 'callbacks' | 'iteration' = 'idle';
   #iteration: Iteration<T> | undefined;
+  /** Handlers wait until all queues are being consumed, so that the first does not get ahead of the others. */
+  #starting = false;
   #closing: Promise<void> | undefined;
   #offSignal: (() => void) | undefined;
   /** Closed while a loop's body was at work on a message. */
@@ -96,7 +98,7 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
       },
     });
     this.#dispatcher = new Dispatcher<T>(this.#settings.concurrency, {
-      take: () => this.#reception.take(),
+      take: () => (this.#starting ? undefined : this.#reception.take()),
       work: ({ message, source }, handler) => {
         this.#reception.hold(message);
         return this.#handling.run(message, source.decoding, handler);
@@ -297,7 +299,13 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
     this.#offSignal ??= onAbort(signal, (reason) => this.#aborted(reason));
     const either =
       signal !== undefined && wait.signal !== undefined ? AbortSignal.any([signal, wait.signal]) : undefined;
-    await this.#reception.start(noAck, { ...wait, signal: either ?? wait.signal ?? signal });
+    const isFirst = this.#reception.consuming.length === 0;
+    this.#starting ||= isFirst;
+    try {
+      await this.#reception.start(noAck, { ...wait, signal: either ?? wait.signal ?? signal });
+    } finally {
+      if (isFirst) this.#starting = false;
+    }
     this.#iteration?.undrain();
     this.#idle?.start();
     this.#dispatcher.wake();

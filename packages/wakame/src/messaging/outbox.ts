@@ -125,9 +125,10 @@ export class Outbox implements ChannelUser {
   /** Gives a message up: its caller gets `reason`. What has been sent already may arrive. */
   drop(entry: Entry, reason: unknown): void {
     if (entry.state === 'done') return;
+    // The outcome first: `flush` resolves after it.
+    if (!entry.answered) entry.reject(reason);
     this.#remove(entry);
     if (entry.answered) this.#events.lost(entry, asMessagingError(reason));
-    else entry.reject(reason);
     this.#pump();
   }
 
@@ -214,8 +215,8 @@ export class Outbox implements ChannelUser {
   /** The broker has taken responsibility. */
   #taken(entry: Entry, inner: TransportChannel): void {
     if (entry.inner !== inner || (entry.state !== 'sent' && entry.state !== 'orphaned')) return;
-    this.#remove(entry);
     if (!entry.answered) entry.resolve(entry.attempts === 1 ? ONCE : { attempts: entry.attempts });
+    this.#remove(entry);
     if (this.#cursor !== undefined) this.#pump();
   }
 

@@ -150,7 +150,7 @@ export class Reception<T> {
   /**
    * Changes the prefetch. It counts for consumers started from now on, so those at work are replaced: the new one first,
    * because an auto-delete queue goes with its last consumer. What is unsettled of the former one counts until it is settled;
-   * then the new one is replaced by one with the whole prefetch.
+   * then the new one is replaced by one with the whole prefetch (and what is unsettled of that one comes on top, until it is settled).
    */
   async qos(prefetch: number, wait: WaitOptions): Promise<void> {
     this.#prefetch = prefetch;

@@ -1,5 +1,5 @@
 import { describe, it } from 'vitest';
-import { memoryBroker, resetMemory } from 'wakame';
+import { memoryBroker, resetMemory } from 'wakame/memory';
 import { transportConformance } from 'wakame/testing';
 
 const url = 'memory://conformance';

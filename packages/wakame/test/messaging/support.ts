@@ -130,10 +130,10 @@ function makeBench(url: string, drop: () => Promise<void>, finish: () => Promise
     drop,
   };
   const end = async () => {
+    await Promise.all(connections.map((each) => each.close({ timeout: 2000 })));
     const tidy = new Connection(url);
     await Promise.all(queues.map((queue) => queue.bind(tidy).delete().catch(() => 0)));
     await tidy.close();
-    await Promise.all(connections.map((each) => each.close({ timeout: 2000 })));
     await finish();
   };
   return { bench, end };

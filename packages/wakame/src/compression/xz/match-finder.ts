@@ -49,7 +49,7 @@ export class MatchFinder {
       }
       place = this.#previous[place]!;
     }
-    return length < MIN_FOUND || isTooFar(length, distance) ? undefined : { length, distance };
+    return length < MIN_FOUND ? undefined : { length, distance };
   }
 
   #enterUpTo(at: number): void {
@@ -60,11 +60,6 @@ export class MatchFinder {
       this.#heads[key] = this.#entered;
     }
   }
-}
-
-/** Whether a short match takes more bits than its bytes alone would. */
-function isTooFar(length: number, distance: number): boolean {
-  return (length === 4 && distance > 1024) || (length === 5 && distance > 16_384);
 }
 
 function hash(body: Uint8Array, at: number): number {

@@ -1,18 +1,25 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
-import type { ConsumerOptions, Message, MessagingError, Queue } from '../../index.js';
+import {
+  Consumer,
+  type ConsumerOptions,
+  type Message,
+  type MessagingError,
+  type Queue,
+  type SchemaConsumerOptions,
+} from '../../index.js';
 import { deferred } from '../../util/deferred.js';
 import type { ConformanceContext } from '../context.js';
 import { group } from '../define.js';
 import { collect, depth, fill, ignore, sequence, untilDepth } from '../support.js';
 
 /** A queue, its dead letters, and a consumer whose events are noted. */
-async function bench(t: ConformanceContext, options: ConsumerOptions<unknown>) {
+async function bench(t: ConformanceContext, options: ConsumerOptions | SchemaConsumerOptions<unknown>) {
   const graveyard = t.exchange('graveyard', { type: 'fanout' });
   const dead = t.queue('dead', { exchange: graveyard }).bind(t.connection);
   const queue = t.queue('q', { queueArguments: { 'x-dead-letter-exchange': graveyard.name } }).bind(t.connection);
   await Promise.all([dead.declare(), queue.declare()]);
   const errors: [string, Error, Message<unknown>][] = [];
-  const consumer = t.connection.consumer(queue, options);
+  const consumer = new Consumer<unknown>(t.connection, { ...options, queues: queue } as SchemaConsumerOptions<unknown>);
   consumer.on('handlerError', (error: Error, message: Message<unknown>) => errors.push(['handler', error, message]));
   consumer.on('decodeError', (error: Error, message: Message<unknown>) => errors.push(['decode', error, message]));
   await consumer.consume();

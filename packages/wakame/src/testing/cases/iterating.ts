@@ -74,10 +74,10 @@ export const iterating = group('for await', (test) => {
       [0, 1, 2],
     );
     ok(
-      states.slice(1).every((each) => (each as unknown[])[1] !== 'received'),
+      states.slice(1).every((each) => (each as unknown[])[1] !== 'RECEIVED'),
       `states were ${JSON.stringify(states)}`,
     );
-    if (previous?.state === 'received') await previous.ack();
+    if (previous?.state === 'RECEIVED') await previous.ack();
     await t.eventually('an empty queue', async () => (await depth(t, queue)) === 0);
   });
 

@@ -6,19 +6,15 @@ import { Feed } from './feed.js';
 import type { Ledger } from './ledger.js';
 import { isPromise } from './maybe-promise.js';
 import type { Mortician } from './mortician.js';
+import { nextTurn, TURN } from './turn.js';
 
 /** Kombu's `queue_order_strategy`. */
 export type QueueOrder = 'round_robin' | 'priority' | 'sorted';
 
 /** Messages of one take, over all queues. Small enough that a busy queue keeps nobody waiting, large enough to be worth a round trip. */
 const TAKE_LIMIT = 128;
-/** Deliveries after which timers and I/O of the process get a turn, however much there is to deliver. */
-const TURN = 512;
 /** How long a driver with `longPoll` waits in the store, in milliseconds. */
 const LONG_POLL = 20_000;
-
-// Kept from load time, so that a test's fake timers do not stop deliveries.
-const { setImmediate } = globalThis;
 
 /**
  * ```
@@ -170,7 +166,7 @@ export class Dispatcher {
       queueMicrotask(() => this.#take());
     } else {
       this.#sinceTurn = 0;
-      setImmediate(() => this.#take());
+      nextTurn(() => this.#take());
     }
   }
 
@@ -296,7 +292,7 @@ export class Dispatcher {
     this.#state = 'idle';
     this.#pollIn(jitteredBackoff(this.#failures++));
     // The loss of the connection fails takes too, and is told once: by itself.
-    setImmediate(() => {
+    nextTurn(() => {
       if (this.#state !== 'stopped') this.#options.problem(this.#driver.classify(error));
     });
   }

@@ -8,6 +8,7 @@ import { checkOutgoing, expiryOf } from './outgoing.js';
 import { type DeadLetterPolicy, deadLetterPolicy } from './queue-arguments.js';
 import { accessRefused, connectionGone, notFound } from './refusals.js';
 import type { Route, Router } from './routing/router.js';
+import { nextTurn, TURN } from './turn.js';
 
 /** `written` publishes wait while more bytes than this are on their way to the store. */
 const WINDOW = 16 * 1024 * 1024;
@@ -93,6 +94,9 @@ export class Publisher {
   #idleWaiters: Waiter[] = [];
   #windowWaiters: Waiter[] = [];
   #deadletterQueueStands = false;
+  /** Published on the spot since the event loop had its last turn. */
+  #sinceTurn = 0;
+  #turn: Promise<void> | undefined;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -176,7 +180,19 @@ export class Publisher {
       this.#answerOne({ item, queues, broadcasts: [], start: 0, broadcastStart: 0 }, results, []);
       return item.answer?.promise ?? DONE;
     }
-    return DONE;
+    return ++this.#sinceTurn < TURN ? DONE : this.#nextTurn();
+  }
+
+  /** Answers later than need be, so that a loop of awaited publishes is not all that happens in the process. */
+  #nextTurn(): Promise<void> {
+    this.#turn ??= new Promise((resolve) => {
+      nextTurn(() => {
+        this.#sinceTurn = 0;
+        this.#turn = undefined;
+        resolve();
+      });
+    });
+    return this.#turn;
   }
 
   #enqueue(item: Item): void {
