@@ -149,12 +149,7 @@ export class ChannelEngine implements ContentHandler<ContentArguments> {
   async open(options: CallOptions): Promise<void> {
     // An answer after the caller gave up opens a channel that nobody has: it is closed, and its number free again.
     const late = () => this.#sendClose();
-    try {
-      await this.#rpc.call('channel.open', {}, this.#send, options, late);
-    } catch (error) {
-      if (this.state === 'opening') this.state = 'closing';
-      throw error;
-    }
+    await this.#rpc.call('channel.open', {}, this.#send, options, late);
   }
 
   /** Calls a method that has an answer. Rejects when the channel is not open. */
@@ -239,7 +234,7 @@ export class ChannelEngine implements ContentHandler<ContentArguments> {
 
   closedError(outcome?: 'not-sent'): MessagingError {
     const reason = this.#reason;
-    if (reason instanceof ConnectionError) return copyError(reason, { outcome });
+    if (reason instanceof ConnectionError) return copyError(reason, outcome);
     const text = `channel ${this.id} is ${this.state}`;
     if (this.closeError === undefined) return new ChannelError(text, { outcome });
     return new ChannelError(`${text}: ${this.closeError.message}`, { outcome, cause: this.closeError });
@@ -319,7 +314,7 @@ export class ChannelEngine implements ContentHandler<ContentArguments> {
     this.#reason = reason;
     this.#rpc.failAll(reason);
     this.publisher.failAll(reason);
-    this.#drained?.reject(copyError(reason, { outcome: 'unknown' }));
+    this.#drained?.reject(copyError(reason, 'unknown'));
     this.#onCloseOk?.();
     for (const consumer of this.consumers.clear()) consumer.onChannelClose?.(error);
     if (!wasOpening) this.listener?.closed(error);

@@ -73,12 +73,17 @@ export class ConfirmRing<Entry> {
     visit(entry);
   }
 
-  /** The oldest entry that satisfies `test`. */
-  find(test: (entry: Entry) => boolean): Entry | undefined {
-    for (let tag = this.#first; tag < this.#next; tag += 1) {
+  /** The tag of the oldest entry, from `from` on, that satisfies `test`. */
+  find(test: (entry: Entry) => boolean, from = 0): number | undefined {
+    for (let tag = Math.max(this.#first, from); tag < this.#next; tag += 1) {
       const entry = this.#slots[tag & this.#mask];
-      if (entry !== undefined && test(entry)) return entry;
+      if (entry !== undefined && test(entry)) return tag;
     }
     return undefined;
+  }
+
+  /** The entry of a tag that waits. */
+  get(tag: number): Entry | undefined {
+    return tag < this.#first || tag >= this.#next ? undefined : this.#slots[tag & this.#mask];
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from './connection.js';
 import { ConnectionEngine } from './connection-engine.js';
+import { blame, callSite } from './error-copies.js';
 import { InvalidArgumentError, MessagingError, RecoverableConnectionError, TimeoutError } from './errors.js';
 import {
   type ConnectionParameters,
@@ -38,6 +39,7 @@ export async function connect(
   target: ConnectTarget | readonly ConnectTarget[] = {},
   options: ConnectOptions = {},
 ): Promise<Connection> {
+  const site = callSite(connect);
   const { signal, ...defaults } = options;
   signal?.throwIfAborted();
   let candidates = (isList(target) ? target : [target]).map((each) =>
@@ -60,7 +62,7 @@ export async function connect(
       }
     }
     candidates = worthAnotherTry;
-    if (attempt >= attempts || candidates.length === 0) throw summary(errors);
+    if (attempt >= attempts || candidates.length === 0) throw blame(summary(errors), site);
     await pause(retryDelay, signal);
   }
 }

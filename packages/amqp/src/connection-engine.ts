@@ -224,7 +224,7 @@ export class ConnectionEngine implements WireReceiver, ChannelHost {
   /** Throws the reason when the connection takes no new operations. */
   assertOpen(): void {
     if (this.state === 'open') return;
-    if (this.#reason !== undefined) throw copyError(this.#reason, {});
+    if (this.#reason !== undefined) throw copyError(this.#reason);
     throw new ConnectionClosedError(`the connection to ${this.host} is ${this.state}`);
   }
 
@@ -369,6 +369,7 @@ export class ConnectionEngine implements WireReceiver, ChannelHost {
       this.#handshake.onMalformed(error);
       return;
     }
+    if (this.state === 'closed') return;
     const violation =
       error instanceof MessagingError
         ? error

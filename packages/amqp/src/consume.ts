@@ -92,7 +92,8 @@ export async function* iterate(
     for (;;) {
       signal?.throwIfAborted();
       const delivery = await backlog.next(idleTimeout);
-      if (delivery === undefined) return;
+      // On a channel that closes, what is not settled goes back to its queue.
+      if (delivery === undefined || (channel.state === 'closing' && !noAck)) return;
       yield delivery;
     }
   } finally {

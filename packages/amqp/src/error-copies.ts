@@ -1,4 +1,4 @@
-import type { ErrorDetails, MessagingError, PublishOutcome } from './errors.js';
+import type { MessagingError, PublishOutcome } from './errors.js';
 
 /** Where a call was made: its `stack` is only rendered when an error needs it. */
 export interface CallSite {
@@ -13,31 +13,19 @@ export function callSite(from: Function): CallSite {
   return site;
 }
 
+/** Gives an error the stack of the call that it fails, instead of that of the event by which it was noticed. */
+export function blame<E extends Error>(error: E, site: CallSite): E {
+  const frames = (site.stack ?? '').split('\n').slice(1).join('\n');
+  error.stack = `${error.name}: ${error.message}\n${frames}`;
+  return error;
+}
+
 /**
  * A new error of the same class and with the same facts, for another place where the same thing hurts. `cause` is the
  * original, whose stack tells where it was noticed.
  */
-export function copyError(
-  error: MessagingError,
-  changes: { outcome?: PublishOutcome | undefined; site?: CallSite | undefined },
-): MessagingError {
-  const type = error.constructor as new (message: string, details: ErrorDetails) => MessagingError;
-  const copy = new type(error.message, {
-    code: error.code,
-    recoverable: error.recoverable,
-    replyCode: error.replyCode,
-    replyText: error.replyText,
-    classId: error.classId,
-    methodId: error.methodId,
-    method: error.method,
-    phase: error.phase,
-    host: error.host,
-    outcome: changes.outcome ?? error.outcome,
-    cause: error,
-  });
-  if (changes.site !== undefined) {
-    const frames = (changes.site.stack ?? '').split('\n').slice(1).join('\n');
-    copy.stack = `${copy.name}: ${copy.message}\n${frames}`;
-  }
-  return copy;
+export function copyError<E extends MessagingError>(error: E, outcome: PublishOutcome | undefined = error.outcome): E {
+  // Not by its constructor, whose parameters only its class knows.
+  const copy = Object.setPrototypeOf(new Error(error.message, { cause: error }), Object.getPrototypeOf(error));
+  return Object.assign(copy, error, { outcome, stack: error.stack });
 }

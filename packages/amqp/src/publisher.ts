@@ -54,7 +54,9 @@ export class Publisher {
   /** Messages that wait for channel.flow(true). */
   #held: { readonly message: OutgoingMessage; readonly settlement: Settlement }[] = [];
   #flowing = true;
-  #idle: (() => void)[] = [];
+  /** The delivery tag of the publish that the last basic.return belonged to. */
+  #lastReturned = 0;
+  readonly #idle: (() => void)[] = [];
 
   /**
    * @param send encodes a message onto the channel, or throws and then sent nothing
@@ -155,9 +157,13 @@ export class Publisher {
     const sameContent = (entry: Pending) => addressed(entry) && sameBody(entry.message?.body ?? '', returned.body);
     const same = (entry: Pending) =>
       sameContent(entry) && encodedProperties(entry.message?.properties).equals(returned.properties.bytes);
-    const match = ring.find(same) ?? ring.find(sameContent) ?? ring.find(addressed);
-    if (match === undefined) return false;
+    // Brokers return in the order of publishing, so the match is mostly the one after the last.
+    const tag =
+      ring.find(same, this.#lastReturned + 1) ?? ring.find(same) ?? ring.find(sameContent) ?? ring.find(addressed);
+    const match = tag === undefined ? undefined : ring.get(tag);
+    if (tag === undefined || match === undefined) return false;
     match.returned = { replyCode, replyText, exchange, routingKey };
+    this.#lastReturned = tag;
     return true;
   }
 
@@ -166,11 +172,11 @@ export class Publisher {
     const held = this.#held;
     this.#held = [];
     if (this.#ring !== undefined && this.#ring.size > 0) {
-      const unknown = copyError(error, { outcome: 'unknown' });
+      const unknown = copyError(error, 'unknown');
       this.#ring.settle(0, true, ({ settlement }) => this.#tell(settlement, unknown));
     }
     if (held.length > 0) {
-      const notSent = copyError(error, { outcome: 'not-sent' });
+      const notSent = copyError(error, 'not-sent');
       for (const { settlement } of held) this.#tell(settlement, notSent);
     }
     this.#tellIdle();
@@ -197,9 +203,7 @@ export class Publisher {
 
   #tellIdle(): void {
     if (this.#idle.length === 0 || this.unsettled > 0) return;
-    const idle = this.#idle;
-    this.#idle = [];
-    for (const resolve of idle) resolve();
+    for (const resolve of this.#idle.splice(0)) resolve();
   }
 }
 

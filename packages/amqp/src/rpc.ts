@@ -1,5 +1,6 @@
-import { type CallSite, callSite, copyError } from './error-copies.js';
+import { blame, type CallSite, callSite, copyError } from './error-copies.js';
 import { type MessagingError, TimeoutError, UnexpectedFrame } from './errors.js';
+import { duration } from './parameters.js';
 import { METHODS } from './protocol/spec.js';
 import type { MethodArguments, MethodInput, ReplyName, SynchronousMethodName } from './protocol/types.js';
 
@@ -34,14 +35,10 @@ interface Waiter {
 export class RpcQueue {
   readonly #defaultTimeout: number;
   #waiters: Waiter[] = [];
-  #idle: (() => void)[] = [];
+  readonly #idle: (() => void)[] = [];
 
   constructor(defaultTimeout: number) {
     this.#defaultTimeout = defaultTimeout;
-  }
-
-  get size(): number {
-    return this.#waiters.length;
   }
 
   /**
@@ -59,19 +56,21 @@ export class RpcQueue {
   ): Promise<unknown> {
     const site = callSite(this.call);
     return new Promise<unknown>((resolve, reject) => {
+      duration('timeout', timeout);
       signal?.throwIfAborted();
       send(method, args);
       const giveUp = (error: unknown): void => {
         waiter.release();
         waiter.settlement = undefined;
         reject(error);
+        this.#tellIdle();
       };
       const onAbort = (): void => giveUp(signal?.reason);
       const timer =
         timeout === 0
           ? undefined
           : setTimeout(
-              () => giveUp(copyError(new TimeoutError(`no answer to ${method} within ${timeout} ms`), { site })),
+              () => giveUp(blame(new TimeoutError(`no answer to ${method} within ${timeout} ms`), site)),
               timeout,
             ).unref();
       const waiter: Waiter = {
@@ -114,21 +113,23 @@ export class RpcQueue {
     this.#waiters = [];
     for (const { settlement, release, site } of waiters) {
       release();
-      settlement?.reject(copyError(error, { site }));
+      settlement?.reject(blame(copyError(error), site));
     }
     this.#tellIdle();
   }
 
-  /** Resolves when no call waits. */
+  /** Resolves when nobody waits for an answer; answers that nobody waits for any more may still be due. */
   idle(): Promise<void> {
-    if (this.#waiters.length === 0) return Promise.resolve();
+    if (!this.#busy()) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
+  #busy(): boolean {
+    return this.#waiters.some(({ settlement }) => settlement !== undefined);
+  }
+
   #tellIdle(): void {
-    if (this.#waiters.length > 0 || this.#idle.length === 0) return;
-    const idle = this.#idle;
-    this.#idle = [];
-    for (const resolve of idle) resolve();
+    if (this.#idle.length === 0 || this.#busy()) return;
+    for (const resolve of this.#idle.splice(0)) resolve();
   }
 }

@@ -60,14 +60,14 @@ export function socketFailed(progress: Progress, error: NodeJS.ErrnoException): 
   });
 }
 
-async function loadFiles(options: TlsOptions): Promise<tls.ConnectionOptions> {
+async function loadFiles(options: TlsOptions, host: string): Promise<tls.ConnectionOptions> {
   const { caFile, certFile, keyFile, ...rest } = options;
   const read = async (name: string, path: string | undefined) => {
     if (path === undefined) return {};
     try {
       return { [name]: await readFile(path) };
     } catch (error) {
-      throw new TlsError(`cannot read the file for tls.${name}`, { cause: error, phase: 'tls' });
+      throw new TlsError(`cannot read the file for tls.${name}`, { cause: error, phase: 'tls', host });
     }
   };
   return {
@@ -117,7 +117,7 @@ export async function openSocket(
   signal: AbortSignal,
 ): Promise<net.Socket> {
   const { hostname, port, keepAlive } = parameters;
-  const tlsOptions = parameters.tls === undefined ? undefined : await loadFiles(parameters.tls);
+  const tlsOptions = parameters.tls === undefined ? undefined : await loadFiles(parameters.tls, progress.host);
   signal.throwIfAborted();
 
   progress.phase = net.isIP(hostname) === 0 ? 'dns' : 'tcp';

@@ -216,6 +216,7 @@ describe('methods', () => {
       channel.queueBind({ queue: 'q', exchange: 'e', arguments: { f: (() => undefined) as unknown as string } }),
       channel.queueBind({ queue: 'q', exchange: 'e', nowait: true, routingKey: long }),
       channel.basicQos({ prefetchCount: 65_536 }),
+      channel.queueDeclare('q', { timeout: -1 }),
       channel.basicConsume(long, {}, () => undefined),
       channel.basicConsume('q', {}, undefined as unknown as () => void),
     ];
@@ -270,11 +271,11 @@ describe('answers', () => {
   });
 
   it('that do not come: TIMEOUT with the caller in the stack; one that comes late is dropped, the channel goes on', async () => {
-    const { channel, peer } = await channelOn({ 'queue.declare': () => undefined }, { rpcTimeout: 60 });
-    const error = await rejection(channel.queueDeclare('slow'));
+    const { channel, peer } = await channelOn({ 'queue.declare': () => undefined });
+    const error = await rejection(channel.queueDeclare('slow', { timeout: 60 }));
     expect(error).toMatchObject({ code: 'TIMEOUT', message: 'no answer to queue.declare within 60 ms' });
     expect(error.stack).toContain('channel.test.ts');
-    const next = channel.queueDeclare('next', { timeout: 5000 });
+    const next = channel.queueDeclare('next');
     await came(peer, 'queue.declare', 2);
     peer.send(1, 'queue.declare-ok', { queue: 'slow', messageCount: 1, consumerCount: 0 });
     peer.send(1, 'queue.declare-ok', { queue: 'next', messageCount: 2, consumerCount: 0 });
@@ -541,8 +542,8 @@ describe('consumers', () => {
   });
 
   it('a consume that was given up is cancelled, and can be tried again', async () => {
-    const { channel, peer } = await channelOn({ 'basic.consume': () => undefined }, { rpcTimeout: 40 });
-    const error = await rejection(channel.basicConsume('q', { consumerTag: 'tag' }, () => undefined));
+    const { channel, peer } = await channelOn({ 'basic.consume': () => undefined });
+    const error = await rejection(channel.basicConsume('q', { consumerTag: 'tag', timeout: 40 }, () => undefined));
     expect(error).toMatchObject({ code: 'TIMEOUT' });
     await came(peer, 'basic.cancel');
     expect(last(peer)?.arguments).toEqual({ consumerTag: 'tag', nowait: true });
@@ -569,7 +570,9 @@ describe('consumers', () => {
     expect(error).toBeInstanceOf(ConsumerCancelled);
     expect(error).toMatchObject({ code: 'CONSUMER_CANCELLED' });
     expect(await event).toEqual(['one']);
+    const second = once(channel, 'cancel');
     peer.send(1, 'basic.cancel', { consumerTag: 'two' });
+    expect(await second).toEqual(['two']);
     await came(peer, 'basic.cancel-ok');
     expect(last(peer)?.arguments).toEqual({ consumerTag: 'two' });
     await channel.basicConsume('q', { consumerTag: 'one' }, () => undefined);

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { type Channel, ConsumerCancelled, type Delivery } from '../src/index.js';
 import type { FakePeer, Handlers } from './support/fake-broker.js';
@@ -61,14 +62,14 @@ describe('Channel.consume', () => {
 
   it('ends after idleTimeout without a message, counted anew for each', async () => {
     const { channel, peer } = await channelOn(delivering(1));
-    setTimeout(() => peer.deliver(1, 'tag', 2, '2'), 60);
+    setTimeout(() => peer.deliver(1, 'tag', 2, '2'), 200);
     const started = performance.now();
     const bodies: string[] = [];
-    for await (const { body } of channel.consume('q', { idleTimeout: 100, consumerTag: 'tag' })) {
+    for await (const { body } of channel.consume('q', { idleTimeout: 500, consumerTag: 'tag' })) {
       bodies.push(body.toString());
     }
     expect(bodies).toEqual(['1', '2']);
-    expect(performance.now() - started).toBeGreaterThan(150);
+    expect(performance.now() - started).toBeGreaterThan(650);
     expect(named(peer, 'basic.cancel')).toHaveLength(1);
     expect(channel.state).toBe('open');
   });
@@ -105,20 +106,28 @@ describe('Channel.consume', () => {
   });
 
   it('throws the reason when the channel dies; ends when this program closes it', async () => {
-    const { channel, peer } = await channelOn(delivering(1));
+    const { channel, peer } = await channelOn(delivering(3));
+    const tags: number[] = [];
     const dying = async () => {
-      for await (const _ of channel.consume('q')) {
+      for await (const { deliveryTag } of channel.consume('q')) {
+        tags.push(deliveryTag);
+        const told = once(channel, 'close');
         peer.send(1, 'channel.close', { replyCode: 406, replyText: 'unknown tag', classId: 60, methodId: 80 });
+        await told;
       }
     };
     expect(await rejection(dying())).toMatchObject({ code: 'PRECONDITION_FAILED', method: 'basic.ack' });
+    // The others could not be settled any more.
+    expect(tags).toEqual([1]);
 
     const next = await channel.connection.channel();
     let turns = 0;
+    let closing: Promise<void> | undefined;
     for await (const _ of next.consume('q')) {
       turns += 1;
-      void next.close();
+      closing = next.close();
     }
+    await closing;
     expect(turns).toBe(1);
     expect(next.state).toBe('closed');
   });

@@ -266,6 +266,14 @@ describe('refusals', () => {
     expect(error).toMatchObject({ code: 'CONNECT_FAILED', phase: 'open', recoverable: true });
   });
 
+  it('hanging up after the login was accepted is no statement about the password', async () => {
+    const error = await failure(async (peer, index) => {
+      await tuned(peer, index);
+      peer.end();
+    });
+    expect(error).toMatchObject({ code: 'CONNECT_FAILED', phase: 'open', recoverable: true });
+  });
+
   it('a frame_max below 4096 (tiny frames exhaust memory)', async () => {
     const error = await failure(async (peer, index) => {
       await login(peer, index);
@@ -329,10 +337,10 @@ describe('phases', () => {
     ['sasl', 'sasl'],
     ['open', 'open'],
   ])('a broker that falls silent at %s: deadline, phase %s', async (at, phase) => {
-    const error = await failure(silentAt(at), { connectTimeout: 150 });
+    const error = await failure(silentAt(at), { connectTimeout: 500 });
     expect(error).toBeInstanceOf(RecoverableConnectionError);
     expect(error).toMatchObject({ code: 'CONNECT_FAILED', phase, cause: { code: 'TIMEOUT' } });
-    expect(error.message).toContain('150 ms');
+    expect(error.message).toContain('500 ms');
   });
 
   it.each<[ConnectPhase]>([['tcp'], ['sasl'], ['open']])('an abort at %s', async (at) => {
@@ -379,6 +387,7 @@ describe('phases', () => {
     const error = await rejection(connect(`amqp://127.0.0.1:${port}`));
     expect(error).toMatchObject({ code: 'CONNECT_FAILED', phase: 'tcp', host: `127.0.0.1:${port}`, recoverable: true });
     expect((error.cause as NodeJS.ErrnoException).code).toBe('ECONNREFUSED');
+    expect(error.stack).toContain('handshake.test.ts');
   });
 
   it('tcp: no answer, or no way to the address', async () => {

@@ -302,6 +302,8 @@ export class FakePeer {
     const { arguments: tuneOk } = await this.expect('connection.tune-ok');
     const { arguments: open } = await this.expect('connection.open');
     this.setFrameMax(tuneOk.frameMax);
+    // The client has to keep to it too.
+    this.#parser.setFrameMax(tuneOk.frameMax);
     this.send(0, 'connection.open-ok', {});
     return { startOk, tuneOk, open };
   }

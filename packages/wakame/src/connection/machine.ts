@@ -122,14 +122,16 @@ export class ConnectionMachine {
    */
   ready(what: string, options: ReadyOptions = {}): Promise<TransportConnection> {
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
-    if (this.#current !== undefined) return Promise.resolve(this.#current);
+    // One that has ended is told of in a turn of its own.
+    if (this.#current?.state === 'open') return Promise.resolve(this.#current);
     if (this.#state === 'closing' || this.#state === 'closed') return Promise.reject(this.closedError());
-    const first = this.#state !== 'recovering';
+    const first = this.#state === 'idle' || this.#state === 'connecting';
     const usual = first ? this.#options.connectDeadline : DEFAULTS.operationTimeout;
+    const { timeout = usual, maxRetries = this.#options.retry.maxRetries } = options;
     const waiter: Waiter<TransportConnection> = new Waiter(
       what,
-      options.timeout ?? usual,
-      options,
+      timeout,
+      { ...options, maxRetries },
       () => {
         this.#waiters.delete(waiter);
         this.#abandonIfUnwanted();

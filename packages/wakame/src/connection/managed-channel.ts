@@ -28,6 +28,7 @@ import { jitteredBackoff } from '../util/backoff.js';
 import { Deadline, withDeadline } from '../util/deadline.js';
 import { noop } from '../util/noop.js';
 import { DEFAULTS } from './defaults.js';
+import type { ConnectionState } from './machine.js';
 import { asMessagingError, type ReadyOptions, Waiter, type WaitOptions } from './waiters.js';
 
 export type { WaitOptions } from './waiters.js';
@@ -51,6 +52,7 @@ export interface ChannelHost {
   ready(options?: ReadyOptions): Promise<TransportConnection>;
   /** The open incarnation. */
   readonly incarnation: TransportConnection | undefined;
+  readonly state: ConnectionState;
   /** Milliseconds for the answer to one request. */
   readonly rpcTimeout: number;
   /** Those to restore after a loss and to close with the connection. */
@@ -101,7 +103,9 @@ export class ManagedChannel {
 
   /** The open incarnation, for hot paths. */
   get current(): TransportChannel | undefined {
-    return this.#inner;
+    const inner = this.#inner;
+    // The news of its end comes in a turn of its own.
+    return inner?.state === 'open' ? inner : undefined;
   }
 
   /**
@@ -110,7 +114,8 @@ export class ManagedChannel {
    */
   open(options: WaitOptions = {}): Promise<TransportChannel> {
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
-    if (this.#inner !== undefined) return Promise.resolve(this.#inner);
+    const { current } = this;
+    if (current !== undefined) return Promise.resolve(current);
     if (this.#state === 'closed') return Promise.reject(new ConnectionClosedError('the channel was closed'));
     const waiter: Waiter<TransportChannel> = new Waiter(
       'channel',
@@ -156,8 +161,6 @@ export class ManagedChannel {
         return await this.#call(inner, operation, deadline, options.signal);
       } catch (error) {
         if (options.idempotent !== true || deadline.passed || !this.#mayRepeat(inner, error)) throw error;
-        // The news of its end comes in a turn of its own.
-        if (this.#inner === inner) await setImmediate();
       }
     }
   }
@@ -220,7 +223,7 @@ export class ManagedChannel {
 
   /** Whether the incarnation ended, and not by what this operation asked for. */
   #mayRepeat(inner: TransportChannel, error: unknown): boolean {
-    if (inner === this.#inner && inner.state === 'open') return false;
+    if (inner === this.current) return false;
     const recoverable = error instanceof ConnectionError && error.recoverable;
     if (recoverable || this.#blamed.has(inner)) return this.#state !== 'closed';
     // The first to be rejected is the one that the broker meant (see TransportChannel).
@@ -233,16 +236,15 @@ export class ManagedChannel {
     while (!signal.aborted) {
       let connection: TransportConnection | undefined;
       try {
-        // The waiters have the deadlines.
-        connection = await this.#host.ready({ timeout: Number.POSITIVE_INFINITY, signal });
+        // A first connect has a deadline of its own; else the waiters have theirs.
+        const timeout = this.#host.state === 'recovering' ? Number.POSITIVE_INFINITY : undefined;
+        connection = await this.#host.ready({ timeout, signal });
         await this.#incarnate(connection, signal);
         return;
       } catch (error) {
         if (signal.aborted || this.#state !== 'opening') return;
         const connectionGone = connection !== undefined && !this.#isLive(connection);
         if (!connectionGone || !(error instanceof ConnectionError && error.recoverable)) return this.#giveUp(error);
-        // The news of its end comes in a turn of its own.
-        await setImmediate();
       }
     }
   }

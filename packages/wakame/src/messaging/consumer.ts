@@ -161,6 +161,7 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
    */
   [Symbol.asyncIterator](): AsyncIterator<Message<T>, undefined> {
     this.#enter('iteration');
+    this.#dispatcher.handler = undefined;
     const iteration: Iteration<T> = new Iteration<T>(
       {
         start: () => this.#startLoop(),

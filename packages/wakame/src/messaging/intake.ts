@@ -98,10 +98,12 @@ export class Intake<T> {
     return undefined;
   }
 
-  /** Forgets what an incarnation delivered that is gone with all its deliveries. */
+  /** Forgets what an incarnation delivered that is gone with all its deliveries; not what was delivered with `noAck`. */
   dropFrom(inner: TransportChannel): void {
     for (const source of this.#sources.values()) {
-      for (const arrival of this.#drain(source)) if (arrival.inner !== inner) this.push(arrival);
+      for (const arrival of this.#drain(source)) {
+        if (arrival.inner !== inner || arrival.message.acknowledged) this.push(arrival);
+      }
     }
   }
 

@@ -11,9 +11,8 @@ export function isFate(error: MessagingError): boolean {
   return error.outcome === 'refused' || FATES.has(error.code);
 }
 
-/** The error with this outcome: itself, or a copy of its class when it says something else (others may hold the original). */
+/** A copy of the error, of its class, with this outcome: every publish has an error of its own, whose `cause` is what several share. */
 export function withOutcome(error: MessagingError, outcome: PublishOutcome): MessagingError {
-  if (error.outcome === outcome) return error;
   const { code, replyCode, replyText, classId, methodId, method, phase, host, recoverable, message } = error;
   const facts: ErrorDetails = { code, replyCode, replyText, classId, methodId, method, phase, host, recoverable };
   const type = error.constructor as new (message: string, details: ErrorDetails) => MessagingError;

@@ -5,7 +5,7 @@ import { checkName } from '../entities/checks.js';
 import { declareEntity, type Entity, isCacheable, isDeclarable, nameOf } from '../entities/declare.js';
 import type { Exchange } from '../entities/exchange.js';
 import { type ChannelOrConnection, checkTarget } from '../entities/target.js';
-import { ChannelError, type MessagingError, NotFound, TimeoutError } from '../errors.js';
+import { ChannelError, MessagingError, NotFound, TimeoutError } from '../errors.js';
 import { debug, type PublishContext, tracing } from '../tracing.js';
 import type { OutgoingMessage, Returned, UnroutablePolicy } from '../transport/message.js';
 import { onAbort, raceSignal } from '../util/abort.js';
@@ -119,9 +119,10 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
   }
 
   /** Resolves when all that was published before has its outcome, whatever that is. */
-  flush(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
-    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
-    return raceSignal(this.#outbox.flush(), options.signal);
+  async flush(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    options.signal?.throwIfAborted();
+    // Awaited rather than returned: it resolves after the promises of the publishes.
+    await raceSignal(this.#outbox.flush(), options.signal);
   }
 
   /** Declares its exchange, when it was given as an object. */
@@ -163,7 +164,7 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
 
   #publish(body: T, options: PublishOptions): Promise<PublishResult> {
     try {
-      return this.#accept(body, options).promise;
+      return this.#accept(body, options).promise.catch(withCallersStack);
     } catch (error) {
       const aborted = options.signal?.aborted === true && error === options.signal.reason;
       return Promise.reject(aborted ? error : asPublishError(error, 'not-sent'));
@@ -354,4 +355,13 @@ async function flushed(outbox: Outbox, timeout: number): Promise<void> {
   await withDeadline(outbox.flush(), 'flush', { timeout }).catch((error: unknown) => {
     if (!(error instanceof TimeoutError)) throw error;
   });
+}
+
+/**
+ * Throws the error with the stack of whoever awaits the publish: called by the promise that the caller holds, so V8 finds the
+ * functions that wait for it. Costs nothing while publishes succeed.
+ */
+function withCallersStack(error: unknown): never {
+  if (error instanceof MessagingError) Error.captureStackTrace(error, withCallersStack);
+  throw error;
 }

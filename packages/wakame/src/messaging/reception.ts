@@ -332,6 +332,8 @@ export class Reception<T> {
       if (this.#subscribed === 0) await this.close();
     }
     source.stopping = false;
+    // What was delivered with `noAck` is still to be handled.
+    if (source.arrivals.size > 0) this.#events.arrived();
   }
 
   /** An incarnation is gone. Where its deliveries went with it, they will come again. */

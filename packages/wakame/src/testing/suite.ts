@@ -66,8 +66,8 @@ export class ConformanceSuite {
         await context.deadline(planned.timeout, planned.run(context));
       } finally {
         await context.clean();
+        await nextTurn(); // Rejections that nobody handled are told at the end of the turn.
       }
-      await nextTurn(); // Rejections that nobody handled are told at the end of the turn.
     } finally {
       process.off('unhandledRejection', onUnhandled);
     }

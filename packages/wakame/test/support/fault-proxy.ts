@@ -345,7 +345,7 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
   server.on('connection', (client) => {
     const refuse = () => client.resetAndDestroy();
     client.on('error', () => {});
-    const broker = connect({ ...target, allowHalfOpen: true });
+    const broker = connect({ host: target.host, port: target.port, allowHalfOpen: true });
     broker.once('error', refuse);
     broker.once('connect', () => {
       broker.off('error', refuse);

@@ -1,6 +1,6 @@
 /** The two sockets of a connection, against a scripted broker. */
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import type { FakeBroker as ScriptedBroker, FakePeer } from '../../../amqp/test/support/fake-broker.js';
+import type { FakePeer, FakeBroker as ScriptedBroker } from '../../../amqp/test/support/fake-broker.js';
 import { fakeBroker } from '../../../amqp/test/support/index.js';
 import { Connection, type ConnectionOptions } from '../../src/connection/index.js';
 import type { MessagingError } from '../../src/errors.js';
@@ -30,13 +30,14 @@ function confirming(): { publishes: number[]; script: (peer: FakePeer) => Promis
     script: async (peer) => {
       const me = peers;
       peers++;
-      let tag = 0;
+      const tags = new Map<number, number>();
       await peer.handshake();
       await peer.serve({
         'basic.publish': ({ channel }) => {
           publishes.push(me);
-          tag++;
-          peer.send(channel, 'basic.ack', { deliveryTag: tag, multiple: false });
+          const deliveryTag = (tags.get(channel) ?? 0) + 1;
+          tags.set(channel, deliveryTag);
+          peer.send(channel, 'basic.ack', { deliveryTag, multiple: false });
         },
       });
     },

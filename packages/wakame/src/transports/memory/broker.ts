@@ -1,3 +1,4 @@
+import { noop } from '../../util/noop.js';
 import { FifoQueue } from '../../util/queue.js';
 import type {
   AttachResult,
@@ -572,7 +573,7 @@ export class MemoryBroker {
   }
 }
 
-const NO_HINTS: QueueHints = { ready() {}, gone() {} };
+const NO_HINTS: QueueHints = { ready: noop, gone: noop };
 
 /** What a take may still have of a queue. */
 interface Share {

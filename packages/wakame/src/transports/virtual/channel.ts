@@ -23,6 +23,7 @@ import type {
   TransportChannel,
 } from '../../transport/contract.js';
 import { checkInteger, show } from '../../util/check.js';
+import { noop } from '../../util/noop.js';
 import type { VirtualConnection } from './connection.js';
 import { type ConsumingChannel, LocalConsumer, type QueueRules, rulesOf, toUnsettled } from './consumer.js';
 import type { MaybePromise, Outcome, Taken } from './driver.js';
@@ -126,7 +127,7 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
     let answer: Promise<void> | undefined;
     const start = this.#run(() => {
       answer = this.connection.publisher.publish(this, message, mode);
-      answer.catch(() => {});
+      answer.catch(noop);
     });
     return start.then(() => answer);
   }
@@ -333,7 +334,7 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
 
   async close(): Promise<void> {
     if (this.#state !== 'open') return;
-    const earlier = this.#run(() => {});
+    const earlier = this.#run(noop);
     this.#state = 'closing';
     this.flowing = false;
     const { dispatcher, driver, ledger } = this.connection;

@@ -8,10 +8,17 @@ import { copyMessage } from './wire/copy.js';
 export interface QueueRules {
   readonly policy: DeadLetterPolicy | undefined;
   readonly deliveryLimit: number | undefined;
+  /** Only the first consumer gets anything. */
+  readonly singleActive: boolean;
 }
 
 export function rulesOf(stat: QueueStat | undefined): QueueRules {
-  return { policy: deadLetterPolicy(stat?.options), deliveryLimit: deliveryLimit(stat?.options) };
+  const options = stat?.options;
+  return {
+    policy: deadLetterPolicy(options),
+    deliveryLimit: deliveryLimit(options),
+    singleActive: options?.singleActiveConsumer === true,
+  };
 }
 
 /** A delivery that nobody settled yet, made of what was taken. Counted nowhere yet. */

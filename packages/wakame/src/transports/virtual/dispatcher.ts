@@ -90,7 +90,13 @@ export class Dispatcher {
     consumer.state = 'ended';
     const feed = this.#feeds.get(consumer.queue);
     feed?.remove(consumer);
-    if (feed === undefined || feed.consumers.length > 0) return;
+    if (feed === undefined) return;
+    if (feed.consumers.length > 0) {
+      // Somebody else may be the single active one now.
+      feed.ready = true;
+      if (this.#state !== 'stopped') this.#activate(feed);
+      return;
+    }
     this.#feeds.delete(feed.queue);
     this.#active.delete(feed);
     if (this.#state !== 'stopped') await this.#watch();
@@ -225,7 +231,7 @@ export class Dispatcher {
     for (const feed of feeds) {
       let credit = 0;
       let hasNoAck = false;
-      for (const consumer of feed.consumers) {
+      for (const consumer of feed.eligible) {
         const room = Math.min(consumer.room, TAKE_LIMIT - credit);
         if (room <= 0) continue;
         if (consumer.noAck) {

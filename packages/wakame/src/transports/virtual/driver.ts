@@ -375,6 +375,7 @@ export interface Driver {
   /** For each: how many consumers the queue still has, of all clients. An auto-delete queue goes with its last one. */
   detach(consumers: readonly ConsumerRecord[]): MaybePromise<readonly number[]>;
 
+  /** Usable while the driver is open. */
   readonly table: RoutingTable;
   readonly broadcast?: Broadcast | undefined;
 }

@@ -88,6 +88,9 @@ export class Entities {
     if (name.startsWith(RESERVED)) throw reservedName('queue', name);
     const queue = name === '' ? `amq.gen-${randomBytes(16).toString('base64url')}` : name;
     const wanted = queueOptions(queue, this.#virtualHost, options, this.#holder);
+    if (wanted.singleActiveConsumer === true && !this.#driver.features.singleActiveConsumer) {
+      throw new NotSupportedError(`queue '${queue}': this store cannot keep to x-single-active-consumer`);
+    }
     const copied = { ...wanted, arguments: copyTable(wanted.arguments) };
     const [stat] = await this.#driver.declare([{ name: queue, options: copied }]);
     if (stat === undefined) throw notFound('queue', queue, this.#virtualHost);

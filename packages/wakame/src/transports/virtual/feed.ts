@@ -24,7 +24,12 @@ export class Feed {
 
   add(consumer: LocalConsumer): void {
     this.consumers.push(consumer);
-    this.consumers.sort((a, b) => b.priority - a.priority);
+    if (!this.rules.singleActive) this.consumers.sort((a, b) => b.priority - a.priority);
+  }
+
+  /** Those that may get messages now. */
+  get eligible(): readonly LocalConsumer[] {
+    return this.rules.singleActive ? this.consumers.slice(0, 1) : this.consumers;
   }
 
   remove(consumer: LocalConsumer): void {
@@ -38,7 +43,7 @@ export class Feed {
    * @param noAck Whether the message was taken for those that do not acknowledge.
    */
   pick(noAck: boolean): LocalConsumer | undefined {
-    const { consumers } = this;
+    const consumers = this.eligible;
     const count = consumers.length;
     let best: LocalConsumer | undefined;
     let bestAt = 0;
@@ -53,7 +58,7 @@ export class Feed {
     }
     if (best !== undefined) this.#next = bestAt + 1;
     // What was taken without acknowledgement must go to somebody, if only to one that is ending.
-    else if (noAck) return consumers.find((consumer) => consumer.noAck && consumer.state !== 'ended');
+    else if (noAck) return this.consumers.find((consumer) => consumer.noAck && consumer.state !== 'ended');
     return best;
   }
 }

@@ -1,5 +1,6 @@
 import type { MessagingError } from '../../errors.js';
 import { type Deferred, deferred } from '../../util/deferred.js';
+import { noop } from '../../util/noop.js';
 import type { Driver, MaybePromise, Outcome } from './driver.js';
 import { isPromise } from './maybe-promise.js';
 import type { Unsettled } from './unsettled.js';
@@ -29,7 +30,7 @@ const RETRY_AFTER = 500;
 export class Ledger {
   readonly #driver: Driver;
   #state: 'down' | 'open' | 'disposed' = 'down';
-  #problem: (error: MessagingError) => void = () => {};
+  #problem: (error: MessagingError) => void = noop;
   /** Leases to renew. Empty where the store needs no renewal. */
   readonly #held = new Set<Unsettled>();
   #pending: Pending[] = [];
@@ -147,7 +148,9 @@ export class Ledger {
   }
 
   #answered(batch: readonly Pending[], settled: readonly boolean[]): void {
-    batch.forEach((pending, i) => pending.answer.resolve(settled[i] === true || this.#wasOurs(pending)));
+    batch.forEach((pending, i) => {
+      pending.answer.resolve(settled[i] === true || this.#wasOurs(pending));
+    });
   }
 
   /**

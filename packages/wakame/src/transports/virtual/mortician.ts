@@ -1,4 +1,5 @@
 import type { MessagingError } from '../../errors.js';
+import { noop } from '../../util/noop.js';
 import type { QueueRules } from './consumer.js';
 import type { DeathReason } from './dead-letters/death.js';
 import type { Driver, MaybePromise, StoredMessage, Taken } from './driver.js';
@@ -12,12 +13,12 @@ import type { LastWill, Unsettled } from './unsettled.js';
  * back with its lease and dies again: twice rather than not at all. While there is no connection, dead letters wait for the next one.
  */
 export class Mortician {
-  readonly noRules: QueueRules = { policy: undefined, deliveryLimit: undefined };
+  readonly noRules: QueueRules = { policy: undefined, deliveryLimit: undefined, singleActive: false };
   readonly #driver: Driver;
   readonly #ledger: Ledger;
   /** Of the present incarnation. */
   #publisher: Publisher | undefined;
-  #problem: (error: MessagingError) => void = () => {};
+  #problem: (error: MessagingError) => void = noop;
   #disposed = false;
   #waiting: (() => void)[] = [];
 

@@ -253,21 +253,30 @@ export class Publisher {
     if (this.#gone) return this.#rejectAll(items, connectionGone(this.#loss, 'not-sent'));
     const again: Item[] = [];
     let batch: Batch | undefined;
-    items.forEach((item, i) => {
+    for (const [i, item] of items.entries()) {
       const route = routes[i];
-      if (route instanceof Failure) return this.#reject(item, this.#typed(route.error, 'not-sent'));
-      const refusal = this.#refusalOf(item, route);
+      if (route instanceof Failure) {
+        this.#reject(item, this.#typed(route.error, 'not-sent'));
+        continue;
+      }
       const queues = queuesOf(item, route);
       const isLost = queues.length === 0 && (route?.broadcasts.length ?? 0) === 0;
-      if ((route === undefined || isLost) && canLookAgain(item)) return void again.push(item);
-      if (refusal !== undefined) return this.#reject(item, refusal);
-      if (isLost) return this.#unroutable(item);
+      if (isLost && canLookAgain(item)) {
+        again.push(item);
+        continue;
+      }
+      const refusal = this.#refusalOf(item, route);
+      if (refusal !== undefined || isLost) {
+        if (refusal !== undefined) this.#reject(item, refusal);
+        else this.#unroutable(item);
+        continue;
+      }
       if (batch === undefined || batch.transaction !== item.transaction) {
         if (batch !== undefined) this.#send(batch);
         batch = { transaction: item.transaction, parts: [], outbounds: [], broadcasts: [], broadcastTo: [] };
       }
       addTo(batch, item, queues, route?.broadcasts ?? []);
-    });
+    }
     if (batch !== undefined) this.#send(batch);
     this.#lookAgain(again);
   }

@@ -45,7 +45,9 @@ export function inequivalent(
 ): MessagingError {
   const text = (value: unknown) => (value === undefined ? 'none' : show(value));
   const where = `for ${kind} '${name}' in vhost '${vhost}'`;
-  return precondition(`inequivalent arg '${setting}' ${where}: received ${text(received)} but current is ${text(current)}`);
+  return precondition(
+    `inequivalent arg '${setting}' ${where}: received ${text(received)} but current is ${text(current)}`,
+  );
 }
 
 /**

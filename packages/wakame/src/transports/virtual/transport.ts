@@ -10,8 +10,10 @@ import type {
   TransportFeatures,
   TransportModule,
 } from '../../transport/contract.js';
+import { noop } from '../../util/noop.js';
 import { VirtualConnection } from './connection.js';
 import type { Driver, DriverFactory, DriverFeatures, Holder } from './driver.js';
+import { completed } from './emulation/index.js';
 import { Ledger } from './ledger.js';
 import { Mortician } from './mortician.js';
 import { COMMON_OPTIONS, virtualOptions } from './options.js';
@@ -44,7 +46,14 @@ export interface VirtualTransportDefinition {
  * of new messages).
  */
 export function defineVirtualTransport(definition: VirtualTransportDefinition): TransportModule {
-  const { name, createDriver, defaultPort, transportOptions = [], durationOptions = [], ignoredOptions = {} } = definition;
+  const {
+    name,
+    createDriver,
+    defaultPort,
+    transportOptions = [],
+    durationOptions = [],
+    ignoredOptions = {},
+  } = definition;
   const common = COMMON_OPTIONS.filter((option) => !Object.hasOwn(ignoredOptions, option));
   return {
     createTransport: () => new VirtualTransport(name, createDriver()),
@@ -71,10 +80,10 @@ export class VirtualTransport implements Transport {
 
   constructor(name: string, driver: Driver) {
     this.name = name;
-    this.#driver = driver;
+    this.#driver = completed(driver);
     this.features = transportFeatures(driver.features);
-    this.#ledger = new Ledger(driver);
-    this.#mortician = new Mortician(driver, this.#ledger);
+    this.#ledger = new Ledger(this.#driver);
+    this.#mortician = new Mortician(this.#driver, this.#ledger);
   }
 
   async open(
@@ -83,7 +92,9 @@ export class VirtualTransport implements Transport {
     options: OpenOptions = {},
   ): Promise<TransportConnection> {
     if (this.#disposed || this.#opening || this.#current !== undefined) {
-      throw new IrrecoverableConnectionError(`${this.name}: the transport is ${this.#disposed ? 'disposed of' : 'open'}`);
+      throw new IrrecoverableConnectionError(
+        `${this.name}: the transport is ${this.#disposed ? 'disposed of' : 'open'}`,
+      );
     }
     const settings = virtualOptions(parameters.transportOptions, this.#driver.features);
     this.#opening = true;
@@ -152,10 +163,7 @@ export class VirtualTransport implements Transport {
     try {
       await Promise.race([opened, aborted(ends)]);
     } catch (error) {
-      opened.then(
-        () => this.#driver.close(),
-        () => {},
-      );
+      opened.then(() => this.#driver.close(), noop);
       throw error;
     } finally {
       clearTimeout(timer);

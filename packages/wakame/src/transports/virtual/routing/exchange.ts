@@ -56,7 +56,11 @@ function makeIndex(type: ExchangeType, bindings: readonly BindingRecord[]): Inde
     case 'direct':
       return directIndex(bindings);
     case 'fanout':
-      return { match: (_message, found) => bindings.forEach(found) };
+      return {
+        match(_message, found) {
+          for (const binding of bindings) found(binding);
+        },
+      };
     case 'topic':
       return topicIndex(bindings);
     case 'headers':
@@ -71,7 +75,11 @@ function directIndex(bindings: readonly BindingRecord[]): Index {
     if (same === undefined) byKey.set(binding.routingKey, [binding]);
     else same.push(binding);
   }
-  return { match: (message, found) => byKey.get(message.routingKey)?.forEach((binding) => found(binding)) };
+  return {
+    match(message, found) {
+      for (const binding of byKey.get(message.routingKey) ?? []) found(binding);
+    },
+  };
 }
 
 function topicIndex(bindings: readonly BindingRecord[]): Index {

@@ -108,7 +108,7 @@ export function readProperties(
   let extra: Record<string, unknown> | undefined;
   for (const name in wire) {
     const value = wire[name];
-    if (value === null || value === undefined || readKnown(properties, name, value)) continue;
+    if (readKnown(properties, name, value) || (value === null && KNOWN.has(name))) continue;
     extra ??= {};
     Object.defineProperty(extra, name, { value, configurable: true, enumerable: true, writable: true });
   }
