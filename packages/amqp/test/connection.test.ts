@@ -335,6 +335,48 @@ describe('the end by the other side', () => {
     expect(peer.log.at(-1)).toMatchObject({ name: 'connection.close', arguments: { replyCode } });
   });
 
+  it('nothing, when the stream comes octet by octet', async () => {
+    /** Sends what `write` writes, each octet in a packet of its own. */
+    const drip = async (peer: FakePeer, write: () => void) => {
+      for (const octet of peer.record(write)) {
+        peer.raw(Uint8Array.of(octet));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const { connection, peer } = await pair(async (fake) => {
+      const properties = { product: 'FakeBroker', text: 'x'.repeat(300) };
+      await fake.until(() => fake.socket.bytesRead >= 8);
+      await drip(fake, () =>
+        fake.send(0, 'connection.start', {
+          versionMajor: 0,
+          versionMinor: 9,
+          serverProperties: properties,
+          mechanisms: 'PLAIN',
+          locales: 'en_US',
+        }),
+      );
+      await fake.expect('connection.start-ok');
+      await drip(fake, () => fake.send(0, 'connection.tune', { channelMax: 9, frameMax: 4096, heartbeat: 0 }));
+      await fake.expect('connection.tune-ok');
+      await fake.expect('connection.open');
+      await drip(fake, () => fake.send(0, 'connection.open-ok', {}));
+      await fake.serve();
+    });
+    expect(connection).toMatchObject({ state: 'open', channelMax: 9, frameMax: 4096 });
+    const channel = await connection.channel();
+    const deliveries: string[] = [];
+    await channel.basicConsume('q', { consumerTag: 'tag', noAck: true }, ({ body, properties }) =>
+      deliveries.push(`${properties.messageId}: ${body}`),
+    );
+    await drip(peer, () => {
+      peer.deliver(1, 'tag', 1, 'one', { messageId: 'a', headers: { n: 1 } });
+      peer.deliver(1, 'tag', 2, '', { messageId: 'b' });
+      peer.deliver(1, 'tag', 3, 'three', { messageId: 'c' });
+    });
+    await channel.queueDeclare('q');
+    expect(deliveries).toEqual(['a: one', 'b: ', 'c: three']);
+  });
+
   it('cut off at any octet of a stream: lost, never mistaken', async () => {
     const { peer } = await pair();
     const stream = peer.record(() => peer.deliver(1, 'ctag-1', 1, 'the body', { contentType: 'text/plain' }));

@@ -100,6 +100,15 @@ describe('what the client says', () => {
     expect(connection.heartbeat).toBe((heartbeat as number) * 1000);
   });
 
+  it('proposes frames of 128 KiB, which RabbitMQ 4.1 takes (it refuses less than 8 KiB)', async () => {
+    const broker = await fakeBroker(async (peer) => {
+      const { tuneOk } = await peer.handshake({ tune: { frameMax: 131_072, channelMax: 2047, heartbeat: 60 } });
+      expect(tuneOk).toEqual({ frameMax: 131_072, channelMax: 2047, heartbeat: 60 });
+      await peer.serve();
+    });
+    await connected(broker.url);
+  });
+
   it('asks for the password at each try', async () => {
     let calls = 0;
     const broker = await fakeBroker(async (peer, index) => {

@@ -131,6 +131,16 @@ describe('confirms', () => {
     await good;
   });
 
+  it('amqplib: headers beyond 64 KiB arrive whole', async () => {
+    const { channel, peer } = await confirming();
+    const headers = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`h${index}`, 'v'.repeat(1000)]));
+    const publish = channel.basicPublish('', 'q', 'x', { headers });
+    await published(peer, 1);
+    expect(peer.log.at(-1)?.properties.headers).toEqual(headers);
+    peer.send(1, 'basic.ack', { deliveryTag: 1, multiple: false });
+    await publish;
+  });
+
   it('a body beyond maxBodyBytes is refused before it is sent', async () => {
     const { connection } = await pair(undefined, { maxBodyBytes: 100 });
     const channel = await connection.channel();

@@ -1,6 +1,6 @@
 import type { Queue } from '../entities/queue.js';
 import { Consumer } from '../messaging/consumer.js';
-import type { ConsumerOptions, QueueInput, SchemaConsumerOptions } from '../messaging/consumer-options.js';
+import type { ConsumerOptions, PayloadOf, QueueInput, SchemaConsumerOptions } from '../messaging/consumer-options.js';
 import { Producer } from '../messaging/producer.js';
 import type { ProducerOptions } from '../messaging/publish-options.js';
 import { ChannelPool, ConnectionPool, type PoolOptions } from '../patterns/pools.js';
@@ -33,6 +33,10 @@ export class Connection extends ConnectionCore {
   /** A consumer of these queues with a channel of its own; see {@link Consumer}. It starts when it is iterated, or by `consume()`. */
   consumer<T>(queues: QueueInput, options: Omit<SchemaConsumerOptions<T>, 'queues'>): Consumer<T>;
   consumer<T = unknown>(queues?: QueueInput<T>, options?: Omit<ConsumerOptions<T>, 'queues'>): Consumer<T>;
+  consumer<const Q extends QueueInput>(
+    queues: Q,
+    options?: Omit<ConsumerOptions<PayloadOf<Q>>, 'queues'>,
+  ): Consumer<PayloadOf<Q>>;
   consumer<T>(
     queues: QueueInput<T> = [],
     options: Omit<ConsumerOptions<T>, 'queues'> | Omit<SchemaConsumerOptions<T>, 'queues'> = {},

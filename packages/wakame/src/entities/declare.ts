@@ -13,6 +13,11 @@ import type { Queue } from './queue.js';
 /** What can be declared. */
 export type Entity = Exchange | Queue;
 
+/** Whether a value is an exchange or a queue. */
+export function isEntity(value: unknown): value is Entity {
+  return typeof value === 'object' && value !== null && 'noDeclare' in value && 'name' in value;
+}
+
 /** The name of an exchange given as an object or by name. Throws INVALID_ARGUMENT for anything else. */
 export function nameOf(exchange: Exchange | string): string {
   if (typeof exchange === 'string') return checkName('exchange', exchange);

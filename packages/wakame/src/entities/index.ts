@@ -3,7 +3,7 @@ import type { Exchange } from './exchange.js';
 
 export { Binding, type BindingOptions } from './binding.js';
 export type { DeliveryMode } from './checks.js';
-export { declareEntity, type Entity } from './declare.js';
+export type { Entity } from './declare.js';
 export {
   type BindOptions,
   type DeclareOptions,

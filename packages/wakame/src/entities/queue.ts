@@ -118,7 +118,9 @@ export class Queue<T = unknown> {
 
   /** The present name; empty as long as the broker has not chosen one. */
   get name(): string {
-    return this.givenName || this.chosen.name;
+    if (this.givenName !== '' || this.chosen.name === '') return this.givenName;
+    // A recovery makes a new queue in its place, with a new name.
+    return this.channel?.connection.topology.currentName(this.chosen.name) ?? this.chosen.name;
   }
 
   /** A copy that works on this channel, or on the connection's default channel. */
@@ -291,9 +293,6 @@ export class Queue<T = unknown> {
     const answer = await topology.declareQueue({
       ...options,
       ...{ name: this.name, durable, exclusive, autoDelete, arguments: queueArguments, passive },
-      onRenamed: (name) => {
-        chosen.name = name;
-      },
     });
     if (this.givenName === '') chosen.name = answer.queue;
     if (answer.declared) this.onDeclared?.(answer);

@@ -19,6 +19,9 @@ import { isSchema, type StandardSchemaV1 } from './schema.js';
 /** What a consumer reads from. A name alone stands for a queue that exists: it is not declared. */
 export type QueueInput<T = unknown> = Queue<T> | string | readonly (Queue<T> | string)[];
 
+/** What the messages of these queues hold: of any of them. */
+export type PayloadOf<Q> = Q extends Queue<infer T> ? T : Q extends readonly (infer Each)[] ? PayloadOf<Each> : unknown;
+
 /** Called with each message's payload, in Kombu's order of arguments. What it returns is waited for. */
 export type ConsumerCallback<T> = (body: T, message: Message<T>) => unknown;
 

@@ -92,9 +92,10 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
     });
     this.#handling = new Handling<T>(this.#settings.settle, this.#settings, {
       decodeError: (error, message) => this.#report('decodeError', decodeReport(error, message), error, message),
-      handlerError: (thrown, message, info) => {
+      handlerError: (thrown, message, info, isUnforeseen) => {
         const error = thrown instanceof Error ? thrown : new Error(show(thrown), { cause: thrown });
-        this.#report('handlerError', handlerReport(error, message, info), error, message, info);
+        if (!isUnforeseen) this.emit('handlerError', error, message, info);
+        else this.#report('handlerError', handlerReport(error, message, info), error, message, info);
       },
     });
     this.#dispatcher = new Dispatcher<T>(this.#settings.concurrency, {
@@ -166,11 +167,11 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
       {
         start: () => this.#startLoop(),
         take: () => this.#reception.take(),
-        read: ({ message, source }) => this.#handling.read(message, source.decoding),
-        handedOut: (message) => {
+        read: ({ message, source }) => {
           this.#reception.hold(message);
-          this.connection.eventHandled();
+          return this.#handling.read(message, source.decoding);
         },
+        handedOut: () => this.connection.eventHandled(),
         handedBack: () => this.#closeAfterLoop(),
         giveBack: (arrival) => this.#reception.giveBack(arrival),
         waiting: () => this.#idle?.touch(),

@@ -44,6 +44,8 @@ export class Entry {
   waiting: AbortController | undefined;
   /** Ends its pause. */
   timer: NodeJS.Timeout | undefined;
+  /** What the transport said of it last, when that was no outcome yet. */
+  answer: MessagingError | undefined;
   /** Why it is orphaned. */
   loss: MessagingError | undefined;
   /** The caller has its answer; what happens now is told by the event `lost`. */
@@ -75,6 +77,7 @@ export class Entry {
     this.offAbort = undefined;
     this.waiting = undefined;
     this.timer = undefined;
+    this.answer = undefined;
     this.loss = undefined;
     this.promise = new Promise((resolve, reject) => {
       this.resolve = resolve;
@@ -85,6 +88,12 @@ export class Entry {
   /** What is known of a message that is given up. */
   get outcome(): PublishOutcome {
     return this.attempts > 0 ? 'unknown' : 'not-sent';
+  }
+
+  /** It is sent on the next incarnation. */
+  enqueueAgain(): void {
+    clearTimeout(this.timer);
+    this.state = 'queued';
   }
 
   /** Whether the present incarnation is to answer for it. */

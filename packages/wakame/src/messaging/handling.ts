@@ -49,7 +49,8 @@ export interface FailurePolicy<T> {
 /** Who hears of failures. None may throw. */
 export interface FailureReports<T> {
   decodeError(error: MessagingError, message: Message): void;
-  handlerError(error: unknown, message: Message<T>, info: FailureInfo): void;
+  /** `isUnforeseen`: there is no `onHandlerError` to deal with it, or it is that which failed. */
+  handlerError(error: unknown, message: Message<T>, info: FailureInfo, isUnforeseen: boolean): void;
 }
 
 /**
@@ -147,7 +148,7 @@ export class Handling<T> {
     const info: FailureInfo = { attempts, maxAttempts: this.#maxAttempts };
     if (debug.enabled)
       debug('handler failed on message of queue %s, attempt %d: %s', message.queue, attempts, show(error));
-    this.#reports.handlerError(error, message, info);
+    this.#reports.handlerError(error, message, info, this.#policy.onHandlerError === undefined);
     const decision = (await this.#ask(message, error, info)) ?? (attempts >= this.#maxAttempts ? 'reject' : 'requeue');
     if (message.state !== 'RECEIVED') return;
     switch (decision) {
@@ -170,7 +171,7 @@ export class Handling<T> {
       const answer = await onHandlerError(message, error, info);
       return typeof answer === 'string' ? checkOneOf('the answer of onHandlerError', answer, DECISIONS) : undefined;
     } catch (hookError) {
-      this.#reports.handlerError(hookError, message, info);
+      this.#reports.handlerError(hookError, message, info, true);
       return undefined;
     }
   }
@@ -187,6 +188,8 @@ export class Handling<T> {
       },
       jitteredBackoff(attempts - 1, this.#policy.backoff),
     );
+    // Whoever keeps the process alive to receive keeps it alive for this as well.
+    timer.unref();
     this.#waiting.set(message, timer);
   }
 

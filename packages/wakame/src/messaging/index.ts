@@ -1,5 +1,11 @@
 export { Consumer, type ConsumerEvents, type ConsumeStartOptions } from './consumer.js';
-export type { ConsumerCallback, ConsumerOptions, QueueInput, SchemaConsumerOptions } from './consumer-options.js';
+export type {
+  ConsumerCallback,
+  ConsumerOptions,
+  PayloadOf,
+  QueueInput,
+  SchemaConsumerOptions,
+} from './consumer-options.js';
 export type { GetOptions } from './get.js';
 export type { FailureDecision, FailureInfo, FailurePolicy, SettleMode } from './handling.js';
 export { type DeliveryInfo, Message, type MessageState } from './message.js';

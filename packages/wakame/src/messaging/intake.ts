@@ -18,6 +18,8 @@ export interface Arrival<T> {
 export interface Source<T> {
   /** Its name when it was added; the present one is `queue.name`. */
   readonly key: string;
+  /** As it was added. */
+  readonly given: Queue<T>;
   /** Bound to the consumer's connection. */
   readonly queue: Queue<T>;
   readonly decoding: Decoding<T>;
@@ -68,9 +70,9 @@ export class Intake<T> {
     );
   }
 
-  add(key: string, queue: Queue<T>, decoding: Decoding<T>): void {
+  add(key: string, given: Queue<T>, queue: Queue<T>, decoding: Decoding<T>): void {
     const arrivals = new FifoQueue<Arrival<T>>();
-    this.#sources.set(key, { key, queue, decoding, arrivals, subscription: undefined, stopping: false });
+    this.#sources.set(key, { key, given, queue, decoding, arrivals, subscription: undefined, stopping: false });
     this.#cycle.update(this.#sources.keys());
   }
 

@@ -125,6 +125,8 @@ export class Outbox implements ChannelUser {
   /** Gives a message up: its caller gets `reason`. What has been sent already may arrive. */
   drop(entry: Entry, reason: unknown): void {
     if (entry.state === 'done') return;
+    if (debug.enabled)
+      debug('not published %s: %s', describe(entry), reason instanceof Error ? reason.message : reason);
     // The outcome first: `flush` resolves after it.
     if (!entry.answered) entry.reject(reason);
     this.#remove(entry);
@@ -171,11 +173,12 @@ export class Outbox implements ChannelUser {
         : new ChannelError(`the channel was closed because of another message: ${reason.message}`, { cause: reason });
     for (const entry of sent) {
       if (!entry.isUnderWay) continue;
-      if (error !== undefined && this.#mayRetry(entry, innocent, 0)) this.#enqueueAgain(entry);
-      else this.#orphan(entry, innocent);
+      if (error === undefined || !this.#mayRetry(entry, innocent, 0)) this.#orphan(entry, innocent);
+      else entry.enqueueAgain();
     }
     this.#inFlight = 0;
     this.#cursor = this.#head;
+    for (const entry of this.#entries()) if (entry.state === 'queued') this.#wait(entry);
     this.#connect();
   }
 
@@ -186,7 +189,8 @@ export class Outbox implements ChannelUser {
   /** Sends what may be sent now. */
   #pump(): void {
     const inner = this.#inner;
-    if (inner === undefined) return;
+    // When it is not open, the news of its end is on the way.
+    if (inner?.state !== 'open') return;
     for (let entry = this.#cursor; entry !== undefined; entry = entry.next) {
       this.#cursor = entry;
       // Whoever is behind it waits: order is kept.
@@ -202,6 +206,7 @@ export class Outbox implements ChannelUser {
     const { message } = entry;
     if (message === undefined) throw new TypeError('a message without a body is sent');
     entry.state = 'sent';
+    entry.answer = undefined;
     entry.inner = inner;
     entry.attempts++;
     this.#inFlight++;
@@ -215,6 +220,7 @@ export class Outbox implements ChannelUser {
   /** The broker has taken responsibility. */
   #taken(entry: Entry, inner: TransportChannel): void {
     if (entry.inner !== inner || (entry.state !== 'sent' && entry.state !== 'orphaned')) return;
+    if (debug.enabled) debug('published %s', describe(entry));
     if (!entry.answered) entry.resolve(entry.attempts === 1 ? ONCE : { attempts: entry.attempts });
     this.#remove(entry);
     if (this.#cursor !== undefined) this.#pump();
@@ -223,24 +229,24 @@ export class Outbox implements ChannelUser {
   #refused(entry: Entry, inner: TransportChannel, error: unknown): void {
     if (entry.inner !== inner) return;
     const failure = asPublishError(error, 'unknown');
-    if (entry.state === 'orphaned') {
-      // What the transport knows of this message, and why the channel ended.
-      this.drop(entry, isFate(failure) ? failure : withOutcome(entry.loss ?? failure, failure.outcome ?? 'unknown'));
-      return;
-    }
+    if (entry.state === 'orphaned') this.#bury(entry, failure);
     if (entry.state !== 'sent') return;
     if (failure instanceof UnroutableError && entry.message !== undefined) {
       const { body, properties } = entry.message;
       this.#events.returned({ ...failure.returned, body, properties }, true);
     }
-    // `lost` follows, and knows more.
-    if (inner.state !== 'open' && !isFate(failure)) return;
+    if (inner.state !== 'open' && !isFate(failure)) {
+      // `lost` follows, and knows more.
+      entry.answer = failure;
+      return;
+    }
     const { pause } = entry;
     if (isFate(failure) || !failure.recoverable || pause === undefined) {
       this.drop(entry, failure);
     } else if (this.#mayRetry(entry, failure, pause)) {
       this.#inFlight--;
       entry.state = 'paused';
+      entry.answer = failure;
       entry.timer = setTimeout(() => this.#resume(entry, inner), pause);
     }
   }
@@ -274,22 +280,18 @@ export class Outbox implements ChannelUser {
     }
   }
 
-  /** It is sent on the next incarnation. */
-  #enqueueAgain(entry: Entry): void {
-    clearTimeout(entry.timer);
-    entry.state = 'queued';
-    this.#wait(entry);
-  }
-
-  /** It is not sent again. What the transport knows of it is still to come. */
+  /** It is not sent again. What the transport knows of it may be still to come. */
   #orphan(entry: Entry, reason: MessagingError): void {
     if (entry.state === 'done') return;
     clearTimeout(entry.timer);
-    const wasPaused = entry.state === 'paused';
-    entry.state = 'orphaned';
     entry.loss = reason;
-    // Its last publish has been answered: nothing more comes.
-    if (wasPaused) this.drop(entry, withOutcome(reason, 'unknown'));
+    entry.state = 'orphaned';
+    if (entry.answer !== undefined) this.#bury(entry, entry.answer);
+  }
+
+  /** The transport has said what it knows of this message; the reason why its channel ended is known too. */
+  #bury(entry: Entry, answer: MessagingError): void {
+    this.drop(entry, isFate(answer) ? answer : withOutcome(entry.loss ?? answer, answer.outcome ?? 'unknown'));
   }
 
   /** Which of the messages sent made the broker close the channel. */
@@ -403,4 +405,10 @@ export class Outbox implements ChannelUser {
     for (let entry = this.#head; entry !== undefined; entry = entry.next) entries.push(entry);
     return entries;
   }
+}
+
+function describe({ message, attempts }: Entry): string {
+  if (message === undefined) return 'a message that its schema holds up';
+  const { body, exchange, routingKey } = message;
+  return `${body.length} bytes to exchange '${exchange}' with key '${routingKey}', sent ${attempts} times`;
 }

@@ -41,6 +41,7 @@ export type LostMessage = Pick<OutgoingMessage, 'exchange' | 'routingKey' | 'bod
 const OVERHEAD = 512;
 
 const NO_OPTIONS: PublishOptions = Object.freeze({});
+const NOTHING: readonly Entity[] = Object.freeze([]);
 
 /**
  * Publishes messages (`kombu.Producer`), on a channel of its own, opened by the first publish. `T` is what may be published.
@@ -162,9 +163,9 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     return this.close();
   }
 
-  #publish(body: T, options: PublishOptions): Promise<PublishResult> {
+  #publish(body: T, options: PublishOptions, context?: PublishContext): Promise<PublishResult> {
     try {
-      return this.#accept(body, options).promise.catch(withCallersStack);
+      return this.#accept(body, options, context).promise.catch(withCallersStack);
     } catch (error) {
       const aborted = options.signal?.aborted === true && error === options.signal.reason;
       return Promise.reject(aborted ? error : asPublishError(error, 'not-sent'));
@@ -179,12 +180,12 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
       headers: { ...options.headers },
     };
     return tracing.publish.tracePromise(() => {
-      return this.#publish(body, { ...options, headers: context.headers });
+      return this.#publish(body, { ...options, headers: context.headers }, context);
     }, context);
   }
 
   /** Puts a message into the outbox. Throws when it cannot be sent. */
-  #accept(body: T, options: PublishOptions): Entry {
+  #accept(body: T, options: PublishOptions, context: PublishContext | undefined): Entry {
     this.#mustBeOpen();
     checkPublishOptions(options);
     const { signal } = options;
@@ -194,7 +195,7 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     const { schema } = this.#options;
     const checked = schema === undefined ? undefined : checkToSend(schema, body);
     const validation = checked instanceof Promise ? checked : undefined;
-    const compose = () => this.#compose(body, name, exchange, options);
+    const compose = () => this.#compose(body, name, exchange, options, context);
     const message = validation === undefined ? compose() : undefined;
     const size = message === undefined ? OVERHEAD : sizeOf(message);
     this.#outbox.mustHaveRoom(size);
@@ -215,8 +216,15 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     return entry;
   }
 
-  #compose(body: T, name: string, exchange: Exchange | string, options: PublishOptions): OutgoingMessage {
+  #compose(
+    body: T,
+    name: string,
+    exchange: Exchange | string,
+    options: PublishOptions,
+    context: PublishContext | undefined,
+  ): OutgoingMessage {
     const encoded = encodeBody(body, options, this);
+    if (context !== undefined) context.bodySize = encoded.body.length;
     const own = typeof this.exchange === 'string' ? undefined : this.exchange.deliveryMode;
     const deliveryMode = typeof exchange === 'string' ? own : exchange.deliveryMode;
     return {
@@ -243,10 +251,10 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
 
   /** What must be declared, or asked for, before the message can go; undefined when all is known to stand. */
   #needs(name: string, exchange: Exchange | string, options: PublishOptions): (() => Promise<void>) | undefined {
-    const { signal, timeout = DEFAULTS.publishTimeout, declare } = options;
+    const { signal, timeout = DEFAULTS.publishTimeout, declare = NOTHING } = options;
     const isOwn = this.autoDeclare && options.exchange === undefined && typeof exchange !== 'string';
-    const entities = isOwn && isDeclarable(exchange) ? [exchange, ...(declare ?? [])] : (declare ?? []);
-    const missing = entities.filter((entity) => !this.#isDeclared(entity));
+    const entities = isOwn && isDeclarable(exchange) ? [exchange, ...declare] : declare;
+    const missing = entities.length === 0 ? NOTHING : entities.filter((entity) => !this.#isDeclared(entity));
     if (missing.length === 0 && this.#isThere(name)) return undefined;
     return async () => {
       const declared = this.#declared;

@@ -1,7 +1,7 @@
 import type { RetryOptions } from '../connection/retry-options.js';
 import { checkRetry } from '../connection/retry-options.js';
 import { checkDeliveryMode, checkName, type DeliveryMode } from '../entities/checks.js';
-import { type Entity, nameOf } from '../entities/declare.js';
+import { type Entity, isEntity, nameOf } from '../entities/declare.js';
 import type { Exchange } from '../entities/exchange.js';
 import type { Queue } from '../entities/queue.js';
 import { InvalidArgumentError, NotBoundError, NotSupportedError } from '../errors.js';
@@ -86,7 +86,7 @@ export interface PublishOptions {
   readonly signal?: AbortSignal | undefined;
   readonly correlationId?: string | undefined;
   /** The name of the queue that replies go to; or that queue, declared. */
-  readonly replyTo?: string | Queue<never> | undefined;
+  readonly replyTo?: string | Queue | undefined;
   readonly messageId?: string | undefined;
   /** Seconds since the epoch, or a date. */
   readonly timestamp?: number | bigint | Date | undefined;
@@ -142,7 +142,10 @@ export function checkPublishOptions(options: PublishOptions): void {
   for (const key in options) {
     if (!PUBLISH_OPTIONS.has(key)) checkKeys('publish', options, PUBLISH_OPTIONS);
   }
-  const { mandatory, immediate, confirm, timeout } = options;
+  const { mandatory, immediate, confirm, timeout, declare } = options;
+  if (declare !== undefined && !(Array.isArray(declare) && declare.every(isEntity))) {
+    throw new InvalidArgumentError(`declare must be an array of exchanges and queues, not ${show(declare)}`);
+  }
   if (mandatory !== undefined) checkBoolean('mandatory', mandatory);
   if (confirm !== undefined) checkBoolean('confirm', confirm);
   if (timeout !== undefined) checkDuration('timeout', timeout, { allowInfinity: true });
@@ -215,7 +218,7 @@ export function propertiesFor(
   };
 }
 
-function queueName(queue: string | Queue<never>): string {
+function queueName(queue: string | Queue): string {
   if (typeof queue !== 'object' || queue === null) return checkName('replyTo', queue);
   if (queue.name !== '') return checkName('replyTo', queue.name);
   throw new NotBoundError('the queue in replyTo has no name yet: bind it to the connection and declare it first');

@@ -100,7 +100,7 @@ export class Reception<T> {
     const key = queue.name === '' ? `#${++this.#added}` : queue.name;
     if (this.#intake.sources.has(key)) return;
     const { accept, schema = queue.schema } = this.#settings;
-    this.#intake.add(key, queue.bind(this.#connection), { accept, schema });
+    this.#intake.add(key, queue, queue.bind(this.#connection), { accept, schema });
   }
 
   /** Declares the queues, with their exchanges and bindings. */
@@ -137,6 +137,7 @@ export class Reception<T> {
 
   /** Gives back a message that was taken and that nobody looked at. */
   giveBack(arrival: Arrival<T>): void {
+    this.#held.delete(arrival.message);
     this.#intake.push(arrival);
     this.#intake.release(arrival.source).catch((error) => this.#connection.problem(error));
   }
@@ -217,7 +218,7 @@ export class Reception<T> {
     const sources = [...this.#intake.sources.values()];
     for (const source of sources) {
       this.#intake.remove(source);
-      this.add(source.queue);
+      this.add(source.given);
     }
   }
 

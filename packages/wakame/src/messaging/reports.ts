@@ -31,7 +31,8 @@ export function decodeWarning(error: MessagingError, message: Message): void {
 }
 
 /** For consumers without events: one warning per cause. */
-export function handlerWarning(error: unknown, message: Message, info: FailureInfo): void {
+export function handlerWarning(error: unknown, message: Message, info: FailureInfo, isUnforeseen: boolean): void {
+  if (!isUnforeseen) return;
   const { cause, text } = handlerReport(error instanceof Error ? error : new Error(show(error)), message, info);
   warnOnce(cause, text);
 }

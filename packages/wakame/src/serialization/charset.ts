@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import { asBuffer, decodeUtf8 } from '../util/utf8.js';
 
 /** The content encodings of bodies that are no text (`kombu.serialization.SKIP_DECODE`). */
@@ -49,12 +50,16 @@ function decoderFor(charset: string): Decode | undefined {
       return (bytes) => decodeUtf8(bytes)?.replace(/^\ufeff/, '');
     case 'ascii':
     case 'usascii':
-      return (bytes) => (bytes.every((byte) => byte < 0x80) ? asBuffer(bytes).toString('latin1') : undefined);
+      return (bytes) => (isAscii(bytes) ? asBuffer(bytes).toString('latin1') : undefined);
     // The WHATWG takes these names for windows-1252, which has other characters from 80 to 9f.
     case 'latin1':
     case 'iso88591':
     case 'l1':
       return (bytes) => asBuffer(bytes).toString('latin1');
+    // Several releases of Node take it for latin-1.
+    case 'cp1252':
+    case 'windows1252':
+      return decodeCp1252;
     case 'utf16':
       return (bytes) => whatwg(bytes[0] === 0xfe && bytes[1] === 0xff ? 'utf-16be' : 'utf-16le')?.(bytes);
     default:
@@ -63,6 +68,15 @@ function decoderFor(charset: string): Decode | undefined {
         whatwg(charset.replaceAll('_', '-'))
       );
   }
+}
+
+/** From 80 to 9f, where cp1252 differs from latin-1 and has five gaps. */
+const CP1252 = '€ ‚ƒ„…†‡ˆ‰Š‹Œ Ž  ‘’“”•–—˜™š›œ žŸ';
+
+function decodeCp1252(bytes: Uint8Array): string | undefined {
+  const text = asBuffer(bytes).toString('latin1');
+  if (/[\x81\x8d\x8f\x90\x9d]/.test(text)) return undefined;
+  return text.replace(/[\x80-\x9f]/g, (char) => CP1252[char.charCodeAt(0) - 0x80] ?? char);
 }
 
 function whatwg(label: string): Decode | undefined {

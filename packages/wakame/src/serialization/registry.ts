@@ -62,9 +62,8 @@ export class SerializerRegistry {
     if (!/^[^/\s;]+\/[^/\s;]+$/.test(contentType)) {
       throw new InvalidArgumentError(`contentType must be a MIME type, not ${show(contentType)}`);
     }
-    for (const former of [this.#byName.get(name), this.#byType.get(contentType.toLowerCase())]) {
-      if (former !== undefined) this.unregister(former.name);
-    }
+    const former = new Set([this.#byName.get(name), this.#byType.get(contentType.toLowerCase())]);
+    for (const serializer of former) if (serializer !== undefined) this.unregister(serializer.name);
     this.#byName.set(name, serializer);
     this.#byType.set(contentType.toLowerCase(), serializer);
   }

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { percentEncode } from './encoding.js';
 import type { ParsedUrl } from './parse.js';
 
@@ -69,18 +70,14 @@ function sanitizeOne(url: string, mask: string): string {
   const start = schemeEnd < 0 ? 0 : schemeEnd + 3;
   const scheme = url.slice(0, start);
   const rest = maskQuery(url.slice(start), mask);
-  const authorityEnd = rest.search(/[/?#]/);
-  const authority = authorityEnd < 0 ? rest : rest.slice(0, authorityEnd);
-  // A password may hold a bare '/', '?' or '#': then the '@' comes after what looks like the authority.
-  const at = authority.includes('@') ? authority.lastIndexOf('@') : rest.lastIndexOf('@');
+  // A password may hold a bare '/', '?', '#' or '@', so only the last '@' is certain to stand after it.
+  const at = rest.lastIndexOf('@');
   const colon = rest.indexOf(':');
-  if (at >= 0) {
-    if (colon >= 0 && colon < at) return `${scheme}${rest.slice(0, colon)}:${mask}${rest.slice(at)}`;
-    return schemeEnd < 0 ? `${mask}${rest.slice(at)}` : scheme + rest;
-  }
+  if (at >= 0 && colon >= 0 && colon < at) return `${scheme}${rest.slice(0, colon)}:${mask}${rest.slice(at)}`;
+  if (at >= 0) return schemeEnd < 0 ? `${mask}${rest.slice(at)}` : scheme + rest;
   // `user:password` whose '@' was forgotten: what follows the colon is no port.
-  const isPort = colon < 0 || rest.startsWith('[') || /^:\d{0,5}(?:[/?#]|$)/.test(rest.slice(colon));
-  return isPort || colon >= authority.length ? scheme + rest : `${scheme}${rest.slice(0, colon)}:${mask}`;
+  const isPort = colon < 0 || isIPv6(rest) || rest.startsWith('[') || /^[^/?#:]*:\d{0,5}(?:[/?#]|$)/.test(rest);
+  return isPort || /[/?#]/.test(rest.slice(0, colon)) ? scheme + rest : `${scheme}${rest.slice(0, colon)}:${mask}`;
 }
 
 function maskQuery(rest: string, mask: string): string {

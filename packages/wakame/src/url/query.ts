@@ -64,13 +64,15 @@ export interface QueryRules {
  * @param shown The URL for error messages, without its password.
  */
 export function parseQuery(query: string, rules: QueryRules, shown: string): UrlQuery {
+  // An '@' that is not encoded may come from a password, and then the rest of that stands here.
+  if (query.includes('@')) throw new InvalidUrlError(`'@' in the query is to be written %40, in ${shown}`);
   const values = new Map<string, string>();
   for (const part of query.split('&')) {
     if (part === '') continue;
     const [key = '', ...value] = part.split('=').map((text) => percentDecode(text.replaceAll('+', ' '), shown));
     // A bare `ssl` that is passed over would be a plain connection where an encrypted one was meant.
     if (value.length === 0 || (value.length === 1 && value[0] === '')) {
-      throw new InvalidUrlError(`query key '${key}' has no value in ${shown}`);
+      throw new InvalidUrlError(`${named(key)} has no value in ${shown}`);
     }
     values.set(key, value.join('='));
   }
@@ -80,7 +82,7 @@ export function parseQuery(query: string, rules: QueryRules, shown: string): Url
 function* checked(values: ReadonlyMap<string, string>, rules: QueryRules, shown: string): Generator<[string, string]> {
   for (const [key, value] of values) {
     const place = Object.hasOwn(PLACES, key) ? PLACES[key] : undefined;
-    if (place !== undefined) throw new InvalidUrlError(`query key '${key}': it ${place}, in ${shown}`);
+    if (place !== undefined) throw new InvalidUrlError(`${named(key)}: it ${place}, in ${shown}`);
     const known = rules.knownKeys === undefined || rules.knownKeys.has(key) || CONNECTION_QUERY_KEYS.has(key);
     const ignored = ignoredBecause(key, rules);
     if (ignored !== undefined) warnOnce(`query ${key}`, `URL query key '${key}' has no effect: ${ignored}`);
@@ -94,8 +96,12 @@ function ignoredBecause(key: string, { ignoredKeys }: QueryRules): string | unde
   return Object.hasOwn(IGNORED_QUERY_KEYS, key) ? IGNORED_QUERY_KEYS[key] : undefined;
 }
 
+function named(key: string): string {
+  return `query key ${show(key)}`;
+}
+
 function unknownKey(key: string, known: Iterable<string>, shown: string): InvalidUrlError {
-  return new InvalidUrlError(`unknown query key '${key}'${didYouMean(key, known)} in ${shown}`);
+  return new InvalidUrlError(`unknown ${named(key)}${didYouMean(key, known)} in ${shown}`);
 }
 
 /** Takes `ssl` and the keys that begin so out of the query. */
@@ -120,15 +126,13 @@ function parseSetting(key: string, value: string, shown: string): string | boole
   if (key !== 'ssl_cert_reqs') return value;
   const requirement = value.toLowerCase().replace(/^cert_/, '');
   if (requirement === 'required' || requirement === 'optional' || requirement === 'none') return requirement;
-  throw new InvalidUrlError(
-    `ssl_cert_reqs must be CERT_REQUIRED, CERT_OPTIONAL or CERT_NONE, not ${show(value)}, in ${shown}`,
-  );
+  throw new InvalidUrlError(`ssl_cert_reqs must be CERT_REQUIRED, CERT_OPTIONAL or CERT_NONE, in ${shown}`);
 }
 
 function parseFlag(key: string, value: string, shown: string): boolean {
   if (/^(?:1|true|yes|on)$/i.test(value)) return true;
   if (/^(?:0|false|no|off)$/i.test(value)) return false;
-  throw new InvalidUrlError(`${key} must be 1 or 0, not ${show(value)}, in ${shown}`);
+  throw new InvalidUrlError(`${key} must be 1 or 0, in ${shown}`);
 }
 
 /**

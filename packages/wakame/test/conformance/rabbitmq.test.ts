@@ -1,15 +1,17 @@
+import { rmSync } from 'node:fs';
 import { afterAll, describe, it } from 'vitest';
 import { transportConformance } from 'wakame/testing';
 import { startRabbitmq } from '../../../../scripts/lib/brokers/rabbitmq.ts';
 import { startFaultProxy, through } from '../support/fault-proxy.js';
 
-// A broker of its own: the suite restarts it.
-const broker = await startRabbitmq({ name: 'conformance' });
+// A broker of its own: the suite restarts it. One for each run, so that two may run at the same time.
+const broker = await startRabbitmq({ name: `conformance-${process.pid}` });
 const proxy = await startFaultProxy(broker);
 
 afterAll(async () => {
   await proxy.close();
   await broker.stop();
+  rmSync(broker.folder, { recursive: true, force: true });
 });
 
 await transportConformance(

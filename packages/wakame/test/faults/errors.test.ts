@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Connection, type ConnectionOptions, type ErrorCode, Exchange, type MessagingError, Queue } from 'wakame';
 import { type RabbitmqServer, startRabbitmq } from '../../../../scripts/lib/brokers/rabbitmq.ts';
@@ -14,7 +15,8 @@ const onUnhandled = (reason: unknown) => unhandled.push(reason);
 
 beforeAll(async () => {
   process.on('unhandledRejection', onUnhandled);
-  broker = await startRabbitmq({ name: 'faults' });
+  // One for each run, so that two may run at the same time.
+  broker = await startRabbitmq({ name: `faults-${process.pid}` });
   proxy = await startFaultProxy(broker);
   tls = await startTlsFront(broker);
 });
@@ -31,6 +33,7 @@ afterAll(async () => {
   await tls?.close();
   await proxy?.close();
   await broker?.stop();
+  if (broker !== undefined) rmSync(broker.folder, { recursive: true, force: true });
   process.off('unhandledRejection', onUnhandled);
 });
 

@@ -384,9 +384,9 @@ onEachBroker('consuming', (t) => {
     expect(await failure(t.consumer(queue, { signal: AbortSignal.abort(reason), onMessage: () => 1 }).consume())).toBe(
       reason,
     );
-    expect(await failure(t.consumer(queue, { onMessage: () => 1 }).consume({ signal: AbortSignal.abort(reason) }))).toBe(
-      reason,
-    );
+    expect(
+      await failure(t.consumer(queue, { onMessage: () => 1 }).consume({ signal: AbortSignal.abort(reason) })),
+    ).toBe(reason);
     const controller = new AbortController();
     const consumer = t.consumer(queue, { signal: controller.signal, onMessage: () => 1 });
     await consumer.consume();

@@ -206,6 +206,7 @@ onEachBroker('handlers', (t) => {
     await queue.declare();
     const consumer = t.consumer(queue, {
       maxAttempts: 1,
+      // biome-ignore lint/nursery/usePromiseRejectErrors: what handlers in JavaScript do.
       onMessage: () => Promise.reject('just text'),
     });
     const failed = once(consumer, 'handlerError');
@@ -324,7 +325,8 @@ onEachBroker('handlers', (t) => {
     await queue.declare();
     const producer = t.producer();
     const send = async () => {
-      for (const body of [{ json: 1 }, 'text', Buffer.from('bytes')]) await producer.publish(body, { routingKey: queue.name });
+      for (const body of [{ json: 1 }, 'text', Buffer.from('bytes')])
+        await producer.publish(body, { routingKey: queue.name });
       await producer.publish({ yaml: 1 }, { routingKey: queue.name, serializer: 'yaml' });
     };
     const received = async (accept: string[] | undefined) => {

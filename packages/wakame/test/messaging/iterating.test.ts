@@ -268,7 +268,11 @@ onEachBroker('iterating', (t) => {
         break;
       }
     }
-    expect(got).toEqual(sequence(10).filter((i) => i !== 5).map((i) => `number ${i}`));
+    expect(got).toEqual(
+      sequence(10)
+        .filter((i) => i !== 5)
+        .map((i) => `number ${i}`),
+    );
   });
 
   test('a loop over many messages that are there leaves the event loop its turn', async () => {

@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { Exchange, Queue } from '../../src/entities/index.js';
-import type { LostMessage, StandardSchemaV1 } from '../../src/messaging/index.js';
 import type { MessagingError } from '../../src/errors.js';
+import type { LostMessage, Message, StandardSchemaV1 } from '../../src/messaging/index.js';
 import type { Returned } from '../../src/transport/contract.js';
 import { eventually, failure, onEachBroker, payloads, sequence } from './support.js';
 
@@ -41,9 +41,9 @@ onEachBroker('publishing', (t) => {
         producer.publish(i, i === 100 ? { exchange: t.name('none'), routingKey: 'k' } : { routingKey: queue.name }),
       ),
     );
-    expect(outcomes.flatMap((outcome, i) => (outcome.status === 'rejected' ? [[i, outcome.reason.code]] : []))).toEqual([
-      [100, 'NOT_FOUND'],
-    ]);
+    expect(outcomes.flatMap((outcome, i) => (outcome.status === 'rejected' ? [[i, outcome.reason.code]] : []))).toEqual(
+      [[100, 'NOT_FOUND']],
+    );
     expect(payloads(await t.drain(queue))).toEqual(sequence(200).filter((i) => i !== 100));
   });
 
@@ -123,7 +123,9 @@ onEachBroker('publishing', (t) => {
     await queue.declare();
     const producer = t.producer({ maxBufferedBytes: 3 * MIB });
     const body = Buffer.alloc(MIB);
-    const outcomes = await Promise.allSettled(sequence(6).map(() => producer.publish(body, { routingKey: queue.name })));
+    const outcomes = await Promise.allSettled(
+      sequence(6).map(() => producer.publish(body, { routingKey: queue.name })),
+    );
     expect(outcomes.slice(0, 2).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
     for (const outcome of outcomes.slice(3)) {
       expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'BUFFER_FULL', outcome: 'not-sent' } });
@@ -320,7 +322,7 @@ onEachBroker('publishing', (t) => {
     await producer.publish('é', { routingKey, contentType: 'text/xml', contentEncoding: 'latin-1' });
     await producer.publish(Uint8Array.of(1, 2), { routingKey, contentType: 'image/png' });
     const accept = ['text/xml', 'image/png'];
-    const got = [];
+    const got: (Message | undefined)[] = [];
     for (let i = 0; i < 3; i++) got.push(await queue.get({ noAck: true, accept }));
     expect(got.map((message) => [message?.contentType, message?.contentEncoding])).toEqual([
       ['text/xml', 'utf-8'],
@@ -351,7 +353,11 @@ onEachBroker('publishing', (t) => {
     const producer = t.producer();
     const routingKey = queue.name;
     const bad: readonly (readonly [RegExp, string, Promise<unknown>])[] = [
-      [/'routingkey'.*did you mean 'routingKey'/, 'INVALID_ARGUMENT', producer.publish('x', { routingkey: 'k' } as never)],
+      [
+        /'routingkey'.*did you mean 'routingKey'/,
+        'INVALID_ARGUMENT',
+        producer.publish('x', { routingkey: 'k' } as never),
+      ],
       [/timeout/, 'INVALID_ARGUMENT', producer.publish('x', { routingKey, timeout: -1 })],
       [/priority/, 'INVALID_ARGUMENT', producer.publish('x', { routingKey, priority: 256 })],
       [/deliveryMode/, 'INVALID_ARGUMENT', producer.publish('x', { routingKey, deliveryMode: 3 as 2 })],
@@ -366,7 +372,11 @@ onEachBroker('publishing', (t) => {
       [/immediate/, 'NOT_SUPPORTED', producer.publish('x', { routingKey, immediate: true })],
       [/undefined/, 'ENCODE_FAILED', producer.publish(undefined, { routingKey })],
       [/string or bytes/, 'INVALID_ARGUMENT', producer.publish({}, { routingKey, contentType: 'text/x' })],
-      [/exclude each other/, 'INVALID_ARGUMENT', producer.publish('x', { routingKey, contentType: 'a/b', serializer: 'json' })],
+      [
+        /exclude each other/,
+        'INVALID_ARGUMENT',
+        producer.publish('x', { routingKey, contentType: 'a/b', serializer: 'json' }),
+      ],
       [/ascii/, 'ENCODE_FAILED', producer.publish('é', { routingKey, contentType: 'a/b', contentEncoding: 'ascii' })],
       [/contentEncoding/, 'INVALID_ARGUMENT', producer.publish('x', { routingKey, contentEncoding: 'latin-1' })],
       [/exchange/, 'INVALID_ARGUMENT', producer.publish('x', { routingKey, exchange: 7 as never })],

@@ -76,7 +76,11 @@ export function onEachBroker(title: string, suite: (bench: Bench) => void): void
 
     beforeEach(async () => {
       const id = `bench-${randomUUID()}`;
-      state = makeBench(await kind.url(id), () => kind.drop(id), () => kind.end(id));
+      state = makeBench(
+        await kind.url(id),
+        () => kind.drop(id),
+        () => kind.end(id),
+      );
     });
     afterEach(async () => {
       await state.end();
@@ -119,9 +123,10 @@ function makeBench(url: string, drop: () => Promise<void>, finish: () => Promise
       await Promise.all(sequence(count).map((i) => producer.publish(i, { routingKey: queue.name })));
       await producer.close();
     },
-    untilDepth: (queue, count) => eventually(`${count} messages in ${queue.name}`, async () => (await depth(queue)) === count),
-    drain: async (queue) => {
-      const messages = [];
+    untilDepth: (queue, count) =>
+      eventually(`${count} messages in ${queue.name}`, async () => (await depth(queue)) === count),
+    drain: async <T>(queue: Queue<T>) => {
+      const messages: Message<T>[] = [];
       for (let message = await queue.get({ noAck: true }); message; message = await queue.get({ noAck: true })) {
         messages.push(message);
       }
@@ -132,7 +137,14 @@ function makeBench(url: string, drop: () => Promise<void>, finish: () => Promise
   const end = async () => {
     await Promise.all(connections.map((each) => each.close({ timeout: 2000 })));
     const tidy = new Connection(url);
-    await Promise.all(queues.map((queue) => queue.bind(tidy).delete().catch(() => 0)));
+    await Promise.all(
+      queues.map((queue) =>
+        queue
+          .bind(tidy)
+          .delete()
+          .catch(() => 0),
+      ),
+    );
     await tidy.close();
     await finish();
   };

@@ -1,10 +1,12 @@
 /**
- * For `node --import`: runs the sources of this workspace without a build. Node strips the types by itself; what it does
- * not do is find `x.ts` for an import of `./x.js`, and the sources of `@wakame/amqp` and `wakame` for their names.
+ * For `node --import`: runs the sources of this workspace without a build, as vitest does: `./x.js` is `./x.ts`, `wakame` and
+ * `@wakame/amqp` are their sources, and the compiler beneath vite removes the types.
  */
-import { existsSync } from 'node:fs';
-import { registerHooks } from 'node:module';
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire, registerHooks } from 'node:module';
 import { fileURLToPath } from 'node:url';
+
+const { transformSync } = createRequire(createRequire(import.meta.url).resolve('vite'))('rolldown/utils');
 
 const packages = new URL('../../../', import.meta.url);
 const names = new Map([
@@ -26,5 +28,12 @@ registerHooks({
       if (existsSync(fileURLToPath(source))) return { url: source.href, shortCircuit: true };
     }
     return next(specifier, context);
+  },
+  load(url, context, next) {
+    if (!url.startsWith(packages.href) || !url.endsWith('.ts')) return next(url, context);
+    const file = fileURLToPath(url);
+    const { code, errors } = transformSync(file, readFileSync(file, 'utf8'), { target: 'es2022' });
+    if (errors.length > 0) throw new SyntaxError(`${file}: ${errors[0]?.message}`);
+    return { format: 'module', source: code, shortCircuit: true };
   },
 });

@@ -130,7 +130,7 @@ class Reader {
 
   #binary(length: number): Uint8Array {
     const start = this.#skip(length);
-    return Uint8Array.prototype.slice.call(this.#bytes, start, this.at);
+    return new Uint8Array(this.#bytes.subarray(start, this.at));
   }
 
   #extension(length: number): unknown {

@@ -234,7 +234,7 @@ export class MemoryBroker {
     const now = Date.now();
     holder.aliveAt = now;
     return leases.map((lease) => {
-      if (!isHeldBy(lease, holder)) return false;
+      if (!isHeldBy(lease, holder) || lease.queue.deleted) return false;
       if (holder.lease !== undefined) lease.leasedUntil = now + holder.lease;
       return true;
     });

@@ -72,6 +72,7 @@ export class MemoryDriver implements Driver {
     if (broker.stopped) {
       throw new RecoverableConnectionError(`memory://${broker.name} is stopped`, { code: 'CONNECT_FAILED' });
     }
+    this.#disconnect();
     this.#broker = broker;
     this.#holder = broker.holder(holder.id, this.features.lease);
     this.#session = {
@@ -86,12 +87,11 @@ export class MemoryDriver implements Driver {
   }
 
   async close(): Promise<void> {
-    if (this.#session !== undefined) this.#broker?.disconnect(this.#session);
-    this.#session = undefined;
+    this.#disconnect();
   }
 
   async retire(): Promise<void> {
-    await this.close();
+    this.#disconnect();
     if (this.#holder !== undefined) this.#broker?.retire(this.#holder);
     this.#holder = undefined;
     this.#broker = undefined;
@@ -168,6 +168,11 @@ export class MemoryDriver implements Driver {
 
   get table(): MemoryTable {
     return this.#open.table;
+  }
+
+  #disconnect(): void {
+    if (this.#session !== undefined) this.#broker?.disconnect(this.#session);
+    this.#session = undefined;
   }
 
   get #live(): Session {

@@ -50,8 +50,9 @@ export abstract class DriverWrapper implements Driver {
     return this.inner.close();
   }
 
-  retire(): Promise<void> {
-    return this.inner.retire();
+  async retire(): Promise<void> {
+    await this.close();
+    await this.inner.retire();
   }
 
   info(): Promise<Readonly<Record<string, unknown>>> {

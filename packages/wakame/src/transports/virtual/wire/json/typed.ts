@@ -29,7 +29,7 @@ export interface TypedValue {
 export interface JsonType<T> {
   /** `__type__` on the wire. */
   readonly marker: string;
-  /** Whether a value is of this type. */
+  /** Whether a value is of this type: an instance of a class. It is not asked about plain objects. */
   readonly is: (value: unknown) => value is T;
   /** The value to write as `__value__`: plain JSON. */
   readonly encode: (value: T) => unknown;

@@ -17,7 +17,8 @@ export interface JsonWriteOptions {
 
 const UNTYPED: WriterStyle = {
   name: 'JSON',
-  text: (value) => JSON.stringify(value),
+  // Names and short words seldom need the engine.
+  text: (value) => (value.length < 64 && /^[ !#-[\]-~]*$/.test(value) ? `"${value}"` : JSON.stringify(value)),
   // Python writes and reads NaN, Infinity and -Infinity; `null`, as JSON.stringify has it, would be another value.
   number: (value) => String(value),
   special(value) {

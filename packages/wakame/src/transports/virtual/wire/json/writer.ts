@@ -56,7 +56,7 @@ export class ValueWriter {
     if (this.#ancestors.has(value)) this.#fail('it contains itself');
     if (this.#ancestors.size === MAX_WRITE_DEPTH) this.#fail(`nested deeper than ${MAX_WRITE_DEPTH}`);
     this.#ancestors.add(value);
-    const text = this.#special(value) ?? this.#members(value);
+    const text = (isPlain(value) ? undefined : this.#special(value)) ?? this.#members(value);
     this.#ancestors.delete(value);
     return text;
   }
@@ -92,11 +92,12 @@ export class ValueWriter {
   #members(value: object): string {
     const { comma, colon } = this.#style;
     if (Array.isArray(value)) return `[${Array.from(value, (item, i) => this.#member(i, item ?? null)).join(comma)}]`;
-    const members: string[] = [];
+    let text = '';
     for (const [key, member] of Object.entries(value)) {
-      if (member !== undefined) members.push(this.#style.text(key) + colon + this.#member(key, member));
+      if (member === undefined) continue;
+      text += `${text === '' ? '' : comma}${this.#style.text(key)}${colon}${this.#member(key, member)}`;
     }
-    return `{${members.join(comma)}}`;
+    return `{${text}}`;
   }
 
   #member(key: string | number, value: unknown): string {
@@ -111,6 +112,13 @@ export class ValueWriter {
     const place = path.length > 200 ? `${path.slice(0, 100)}…${path.slice(-100)}` : path;
     throw new EncodeError(`cannot write ${place === '' ? 'the value' : `'${place}'`}: ${problem}`);
   }
+}
+
+/** Nothing but its members: most objects. */
+function isPlain(value: object): boolean {
+  if ('toJSON' in value) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === Array.prototype || prototype === null;
 }
 
 function hasToJSON(value: object): value is { toJSON(key: string): unknown } {
