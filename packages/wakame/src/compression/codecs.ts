@@ -80,7 +80,7 @@ function bounded(
   decompress: (options: { maxOutputLength: number }) => Buffer,
 ): Buffer {
   try {
-    return decompress({ maxOutputLength: Math.max(1, maxBytes) });
+    return decompress({ maxOutputLength: maxBytes });
   } catch (cause) {
     const isLarge = cause instanceof Error && 'code' in cause && cause.code === 'ERR_BUFFER_TOO_LARGE';
     if (isLarge) throw tooLarge(method, maxBytes, cause);

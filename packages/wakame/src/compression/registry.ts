@@ -61,7 +61,7 @@ export class CompressionRegistry {
    * for one that is more than `maxBytes`, and as {@link compress} when the runtime lacks the method.
    */
   decompress(body: Uint8Array, name: string, options: DecompressOptions = {}): Uint8Array {
-    const maxBytes = checkInteger('maxBytes', options.maxBytes ?? DEFAULT_MAX_BYTES);
+    const maxBytes = checkInteger('maxBytes', options.maxBytes ?? DEFAULT_MAX_BYTES, { min: 1 });
     const compressor = this.#byName.get(name);
     if (compressor === undefined) throw new DecodeError(`unknown compression ${show(name)}`);
     return compressor.decompress(body, maxBytes);

@@ -1,7 +1,7 @@
 /**
  * The public channel: the AMQP model's operations on something that survives recovery.
  */
-import { ChannelError, InvalidArgumentError, type MessagingError } from '../errors.js';
+import { ChannelError, InvalidArgumentError, MessagingError, type PublishOutcome } from '../errors.js';
 import type {
   BasicProperties,
   ConsumeOptions,
@@ -18,6 +18,7 @@ import type {
   TransportChannel,
 } from '../transport/contract.js';
 import { checkFunction, checkInteger, show } from '../util/check.js';
+import { Deadline, withDeadline } from '../util/deadline.js';
 import { TypedEmitter } from '../util/emitter.js';
 import type { Connection } from './connection.js';
 import { ConsumerChannel } from './consumer-channel.js';
@@ -154,8 +155,14 @@ export class Channel extends TypedEmitter<ChannelEventMap> {
     message: OutgoingMessage,
     options: { readonly mode?: PublishMode | undefined } & WaitOptions = {},
   ): Promise<void> {
-    const { mode = 'confirmed', timeout = DEFAULTS.publishTimeout, signal } = options;
-    await this.#publisher.run((inner) => inner.publish(message, mode), { timeout, signal });
+    const { mode = 'confirmed', signal } = options;
+    const deadline = new Deadline(options.timeout ?? DEFAULTS.publishTimeout);
+    const publisher = this.#publisher.open({ timeout: deadline.remaining, signal });
+    const inner = await publisher.catch((error: unknown) => fail(error, 'not-sent'));
+    const outcome = inner.publish(message, mode);
+    await withDeadline(outcome, 'publish', { timeout: deadline.remaining, signal }).catch((error: unknown) =>
+      fail(error, 'unknown'),
+    );
   }
 
   /** Starts a consumer, which lives until `cancel` or `close`. Resolves with its tag. */
@@ -296,6 +303,12 @@ class ChannelDelivery implements Delivery {
   get messageCount(): number | undefined {
     return this.#delivery.messageCount;
   }
+}
+
+/** Throws the error, with the outcome of a publish where it has none. */
+function fail(error: unknown, outcome: PublishOutcome): never {
+  if (error instanceof MessagingError) error.outcome ??= outcome;
+  throw error;
 }
 
 function checkTag(tag: DeliveryTag): Tag {

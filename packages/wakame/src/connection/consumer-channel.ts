@@ -306,7 +306,7 @@ export class ConsumerChannel {
         }
         subscription.failures++;
         try {
-          await topology.ensureQueue(subscription.queue, { signal });
+          await topology.ensureQueue(subscription.queue, { timeout: Number.POSITIVE_INFINITY, signal });
           const inner = await this.managed.open({ timeout: Number.POSITIVE_INFINITY, signal });
           if (!subscription.ended) await this.#startAgain(subscription, inner);
           return;

@@ -90,7 +90,7 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   readonly channels: Set<ManagedChannel> = new Set();
   protected readonly target: string | readonly string[] | undefined;
   protected readonly options: ConnectionOptions;
-  readonly #settings: Settings;
+  #settings: Settings;
   readonly #machine: ConnectionMachine;
   readonly #slot: TransportSlot;
   readonly #keeper: CredentialsKeeper;
@@ -287,9 +287,9 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
    * there. Resolves when that is done.
    */
   async switchTo(target: string | readonly string[], wait: WaitOptions = {}): Promise<void> {
-    const { failoverStrategy, options } = this.#settings;
-    const hosts = parseHosts(target, { ...options, alternates: undefined });
-    this.#hosts = hostCycle({ ...this.#settings, hosts, failoverStrategy });
+    const hosts = parseHosts(target, { ...this.options, alternates: undefined });
+    this.#settings = { ...this.#settings, hosts };
+    this.#hosts = hostCycle(this.#settings);
     await this.#redirect(`switched to ${this.#hosts.current.label}`, wait);
   }
 
@@ -431,10 +431,10 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
    * Closes for good: producers flush, consumers stop, channels and connection are closed in good order, within `timeout` milliseconds (10 s).
    * Whoever waits for the connection gets CONNECTION_CLOSED. Never rejects; a second call waits for the first.
    */
-  close(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
+  async close(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
     const timeout = checkDuration('timeout', options.timeout ?? DEFAULTS.closeTimeout);
     this.#closing ??= this.#close(timeout);
-    return this.#closing;
+    await this.#closing;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

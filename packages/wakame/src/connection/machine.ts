@@ -15,6 +15,7 @@
  * A new incarnation counts as open when the topology stands again; the channels are rebuilt right after that, each by itself.
  */
 import { ConnectionClosedError, type ErrorCode, type MessagingError, RecoverableConnectionError } from '../errors.js';
+import { debug } from '../tracing.js';
 import type { ConnectionEvents, TransportConnection } from '../transport/contract.js';
 import { raceSignal, sleep } from '../util/abort.js';
 import { fxrange, jitteredBackoff } from '../util/backoff.js';
@@ -240,6 +241,7 @@ export class ConnectionMachine {
   /** Counts the failure, moves to the next host, and gives the pause before it is tried. */
   #failed(error: MessagingError): number {
     this.#failures++;
+    debug('try %d failed: %s', this.#failures, error.message);
     this.#refusals = REFUSED.has(error.code) ? this.#refusals + 1 : 0;
     this.#lastError = error;
     this.#hooks.nextHost();
@@ -296,6 +298,7 @@ export class ConnectionMachine {
 
   #opened(connection: TransportConnection, host: string, cause: MessagingError | undefined, since: number): void {
     const former = this.#host;
+    debug('connected to %s', host);
     this.#current = connection;
     this.#host = host;
     this.#state = 'open';
@@ -323,6 +326,7 @@ export class ConnectionMachine {
   }
 
   #ended(error: MessagingError): void {
+    debug('connection to %s lost: %s', this.#host, error.message);
     this.#current = undefined;
     this.#lastError = error;
     const stable = performance.now() - this.#openedAt >= DEFAULTS.stableAfter;

@@ -336,6 +336,7 @@ export class ManagedChannel {
       this.#candidate = undefined;
       this.#user.lost?.(inner, error);
     } else if (this.#inner === inner) {
+      debug('a channel that can %s ended: %s', this.#role, error.message);
       this.#inner = undefined;
       this.#state = 'recovering';
       const lasted = performance.now() - this.#openedAt >= SHORT_LIFE;

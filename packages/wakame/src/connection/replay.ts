@@ -70,7 +70,7 @@ async function replayPhase(
         left = [...again, ...left.slice(batch.length)];
       }
     } finally {
-      await channel.close();
+      void channel.close();
     }
   }
   return refused;
@@ -147,6 +147,6 @@ async function exists(queue: string, connection: TransportConnection): Promise<b
     if (asMessagingError(error).code === 'NOT_FOUND') return false;
     throw error;
   } finally {
-    await channel.close();
+    void channel.close();
   }
 }

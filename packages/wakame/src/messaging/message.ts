@@ -1,5 +1,5 @@
 import { type InspectOptions, inspect } from 'node:util';
-import { DecodeError, MessageStateError, type MessagingError, StoreError } from '../errors.js';
+import { ConnectionError, DecodeError, MessageStateError, type MessagingError, StoreError } from '../errors.js';
 import { debug, type SettleContext, tracing } from '../tracing.js';
 import type { TransportChannel } from '../transport/contract.js';
 import type { BasicProperties, Delivery, DeliveryTag } from '../transport/message.js';
@@ -201,12 +201,10 @@ export class Message<T = unknown> {
   #settle(state: 'ACK' | 'REJECTED' | 'REQUEUED'): Promise<boolean> {
     if (this.#state !== 'RECEIVED') {
       const was = this.#owner.noAck ? 'consumed with noAck' : `settled before (${this.#state})`;
-      return Promise.reject(
-        new MessageStateError(`message ${show(this.deliveryTag)} of queue '${this.queue}' was ${was}`),
-      );
+      return Promise.reject(new MessageStateError(`${this.#name} was ${was}`));
     }
     this.#state = state;
-    if (debug.enabled) debug('%s message %s of queue %s', state, show(this.deliveryTag), this.queue);
+    if (debug.enabled) debug('%s %s', state, this.#name);
     if (tracing.settle.hasSubscribers) return this.#settleTraced(state);
     return this.#send(state);
   }
@@ -237,19 +235,26 @@ export class Message<T = unknown> {
     return live ? SETTLED : STALE;
   }
 
-  /** The store could not say: the message will be delivered again, as if we had not answered. */
+  /** The message will be delivered again, as if we had not answered: the connection is gone, or the store could not do it. */
   #failed(error: unknown): Promise<boolean> {
-    const what = `message ${show(this.deliveryTag)} of queue '${this.queue}' could not be settled`;
-    this.#owner.problem(
-      new StoreError(`${what}: ${error instanceof Error ? error.message : show(error)}`, { cause: error }),
-    );
+    if (!(error instanceof ConnectionError)) {
+      const why = error instanceof Error ? error.message : show(error);
+      this.#owner.problem(new StoreError(`${this.#name} could not be settled: ${why}`, { cause: error }));
+    }
     return this.#settled(false);
+  }
+
+  /** For people. What a tag is depends on the transport; only a number or a text is worth showing. */
+  get #name(): string {
+    const { deliveryTag, queue } = this;
+    const tag = typeof deliveryTag === 'object' ? '' : `${String(deliveryTag)} `;
+    return `message ${tag}of queue '${queue}'`;
   }
 
   async #logged(what: string, answer: Promise<boolean>, log = (error: MessagingError) => this.#owner.problem(error)) {
     const live = await answer;
     if (!live) {
-      const text = `message ${show(this.deliveryTag)} of queue '${this.queue}' could not be ${what}: its delivery is stale`;
+      const text = `${this.#name} could not be ${what}: its delivery is stale`;
       log(new MessageStateError(text));
     }
     return live;

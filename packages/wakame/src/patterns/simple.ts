@@ -1,43 +1,50 @@
-import type { Channel } from '../connection/channel.js';
 import type { Connection } from '../connection/connection.js';
+import { DEFAULTS } from '../connection/defaults.js';
+import { declareEntity } from '../entities/declare.js';
 import { Exchange, type ExchangeOptions } from '../entities/exchange.js';
 import { Queue } from '../entities/queue.js';
 import type { QueueOptions } from '../entities/queue-options.js';
-import { Empty, TimeoutError } from '../errors.js';
-import { Consumer } from '../messaging/consumer.js';
+import { type ChannelOrConnection, checkTarget } from '../entities/target.js';
+import { ChannelError, Empty, InvalidArgumentError, NotFound } from '../errors.js';
 import type { Message } from '../messaging/message.js';
 import { Producer } from '../messaging/producer.js';
 import type { PublishOptions, PublishResult } from '../messaging/publish-options.js';
-import { withDeadline } from '../util/deadline.js';
-import { noop } from '../util/noop.js';
+import { serialization } from '../serialization/index.js';
+import { raceSignal } from '../util/abort.js';
+import { checkBoolean, checkDuration, checkKeys, show } from '../util/check.js';
+import { Taker } from './taker.js';
 
 /** Options of {@link SimpleQueue} and {@link SimpleBuffer}. */
 export interface SimpleQueueOptions<T = unknown> {
-  /** What `get` returns is settled already. Default `false` for SimpleQueue, `true` for SimpleBuffer. */
+  /** What `get` returns is settled already. Default: `false` for SimpleQueue, `true` for SimpleBuffer. */
   readonly noAck?: boolean | undefined;
-  /** Options of the queue, over the class's own. */
+  /** Options of a queue given by its name, over the class's own. */
   readonly queueOptions?: QueueOptions<T> | undefined;
-  /** Options of the exchange, over the class's own. */
+  /** Options of the exchange of a queue given by its name, over the class's own. */
   readonly exchangeOptions?: ExchangeOptions | undefined;
-  /** Serializer of `put`. Default `json`. */
+  /** Serializer of `put`. Default: by the body, as {@link Producer.publish}. */
   readonly serializer?: string | undefined;
-  /** Compression of `put`. Default none. */
+  /** Compression of `put`. Default: none. */
   readonly compression?: string | undefined;
-  /** Content types that `get` accepts; see Consumer's `accept`. */
-  readonly accept?: readonly string[] | undefined;
+  /** Serializers or MIME types that `get` reads. Default: JSON, `text/plain` and `application/data`. */
+  readonly accept?: Iterable<string> | undefined;
 }
 
 /** How long {@link SimpleQueue.get} waits. */
 export interface SimpleGetOptions {
-  /** Milliseconds to wait for a message; 0 looks once. Default: no end. Rejects with {@link Empty}. */
+  /** Milliseconds to wait for a message; 0 looks once. Connecting and declaring at first use are not counted. Default: no end. */
   readonly timeout?: number | undefined;
-  /** Ends the wait: rejects with `signal.reason`. Nothing is taken then. */
+  /** Ends the wait: rejects with `signal.reason`, and no message is taken. */
   readonly signal?: AbortSignal | undefined;
 }
 
+const OPTIONS: ReadonlySet<string> = new Set([
+  ...['noAck', 'queueOptions', 'exchangeOptions', 'serializer', 'compression', 'accept'],
+]);
+
 /**
- * A queue as a data structure: `put` and `get` (`kombu.simple`). Direct exchange, queue and routing key all have the same
- * name. A message is taken from the broker when `get` is called and not before, so that others can have the rest.
+ * A queue as a data structure: `put` and `get` (`kombu.simple`). Its durable direct exchange, the queue and the routing key have the
+ * same name. A message is taken from the broker when `get` asks for it and not before, so that others can have the rest.
  *
  * ```ts
  * await using queue = connection.simpleQueue('thumbnails');
@@ -46,181 +53,155 @@ export interface SimpleGetOptions {
  * await message.ack();
  * ```
  */
-export class SimpleQueue<T = unknown> {
+export class SimpleQueue<T = unknown> implements AsyncDisposable {
+  /** Bound to the connection. */
   readonly queue: Queue<T>;
   readonly producer: Producer<T>;
   readonly noAck: boolean;
-  protected readonly connection: Connection;
-  protected readonly accept: readonly string[] | undefined;
+  readonly #connection: Connection;
+  readonly #taker: Taker<T>;
   #declared: Promise<unknown> | undefined;
+  #closing: Promise<void> | undefined;
 
-  constructor(
-    channelOrConnection: Channel | Connection,
-    nameOrQueue: string | Queue<T>,
-    options: SimpleQueueOptions<T> = {},
-  ) {
-    this.connection = channelOrConnection.connection;
-    this.noAck = options.noAck ?? false;
-    this.accept = options.accept;
-    this.queue = typeof nameOrQueue === 'string' ? simpleEntity(nameOrQueue, options) : nameOrQueue;
-    const exchange = this.queue.exchange;
-    this.producer = new Producer<T>(this.connection, {
-      exchange,
-      routingKey: exchange === undefined || exchange.name === '' ? this.queue.name : this.queue.routingKey,
-      serializer: options.serializer,
-      compression: options.compression,
-    });
+  /**
+   * Sends nothing; the first use declares the queue.
+   *
+   * @param queue A name, or a queue of any kind, to which `put` publishes by its own exchange and routing key.
+   * @throws InvalidArgumentError (INVALID_ARGUMENT) for options that cannot be used.
+   */
+  constructor(target: ChannelOrConnection, queue: string | Queue<T>, options: SimpleQueueOptions<T> = {}) {
+    checkKeys('SimpleQueue', options, OPTIONS);
+    const { serializer, compression, noAck, accept } = options;
+    const { connection } = checkTarget(target);
+    const defaults = this.defaults();
+    this.#connection = connection;
+    this.queue = entity(queue, options, defaults).bind(connection);
+    this.noAck = checkBoolean('noAck', noAck ?? (this.queue.noAck || defaults.noAck));
+    const { exchange, routingKey } = this.queue;
+    const isDefault = exchange === undefined || exchange.name === '';
+    // The queue's declaration includes the exchange's.
+    const producing = { serializer, compression, autoDeclare: false };
+    this.producer = new Producer<T>(connection, isDefault ? producing : { ...producing, exchange, routingKey });
+    const decoding = { accept: serialization.prepareAccept(accept), schema: this.queue.schema };
+    this.#taker = new Taker<T>(connection, this.queue, { decoding, noAck: this.noAck });
   }
 
   /**
-   * Publishes a message. Settles when the broker has it.
-   *
-   * @throws What {@link Producer.publish} rejects with.
+   * Publishes a message. Resolves when the broker has it. Rejects as {@link Producer.publish}; with what refuses the declaration
+   * (PRECONDITION_FAILED …); CHANNEL_CLOSED after `close()`.
    */
   async put(body: T, options: PublishOptions = {}): Promise<PublishResult> {
-    await this.declare();
-    return this.producer.publish(body, options);
+    await this.#declare(options.signal);
+    const { exchange } = this.queue;
+    const isDefault = options.exchange === undefined && (exchange === undefined || exchange.name === '');
+    // The broker may have chosen the name, and another one since.
+    return this.producer.publish(body, isDefault ? { routingKey: this.queue.name, ...options } : options);
   }
 
-  /** Takes the next message. Rejects with {@link Empty} (EMPTY) when none came within the time. */
+  /**
+   * Takes the next message. Those who wait are served in their order.
+   *
+   * Rejects {@link Empty} (EMPTY) when none came in time; DECODE_FAILED or CONTENT_DISALLOWED for a message that cannot be read, which is
+   * rejected without requeue; what the broker refuses; TIMEOUT or CONNECTION_LOST when the connection was down all the time;
+   * CHANNEL_CLOSED after `close()`; the reason of `signal`. Whenever it rejects, but for the unreadable, the message is still in the queue.
+   */
   async get(options: SimpleGetOptions = {}): Promise<Message<T>> {
-    const { timeout, signal } = options;
-    signal?.throwIfAborted();
-    await this.declare();
-    const message =
-      (await this.queue.bind(this.connection).get({ accept: this.accept })) ??
-      (timeout === 0 ? undefined : await this.#wait(timeout, signal));
-    signal?.throwIfAborted();
+    const { timeout = Number.POSITIVE_INFINITY, signal } = options;
+    checkDuration('timeout', timeout, { allowInfinity: true });
+    await this.#declare(signal);
+    const message = await this.#taker.take({ timeout, signal }).catch((error: unknown) => {
+      // Somebody deleted it: the next call declares it again.
+      if (error instanceof NotFound) this.#declared = undefined;
+      throw error;
+    });
     if (message === undefined) throw new Empty(`queue '${this.queue.name}' is empty`);
-    if (this.noAck) await message.ack();
     return message;
   }
 
-  /** Takes the next message, or rejects with {@link Empty} (EMPTY) at once. */
+  /** Takes the next message, or rejects {@link Empty} (EMPTY) when there is none now. */
   getNoWait(): Promise<Message<T>> {
     return this.get({ timeout: 0 });
   }
 
   /** Removes every message that nobody has taken. Resolves with their number. */
   async clear(): Promise<number> {
-    await this.declare();
-    return this.queue.bind(this.connection).purge();
+    await this.#declare();
+    return (await this.#taker.dropAhead()) + (await this.queue.purge());
   }
 
   /** How many messages wait. */
   async qsize(): Promise<number> {
-    await this.declare();
-    return (await this.queue.bind(this.connection).queueDeclare({ passive: true })).messageCount;
+    await this.#declare();
+    return this.#taker.ahead + (await this.queue.queueDeclare({ passive: true })).messageCount;
   }
 
-  /** Waits for publishes under way, then frees the channel. The connection stays. */
-  async close(): Promise<void> {
-    await this.producer.close();
+  /**
+   * Waits for publishes under way, at most `timeout` milliseconds (10 s), and ends each `get` that waits (CHANNEL_CLOSED). Messages handed
+   * out can still be settled. The connection stays open. Never rejects.
+   */
+  close(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
+    const timeout = checkDuration('timeout', options.timeout ?? DEFAULTS.closeTimeout);
+    this.#closing ??= this.#close(timeout);
+    return this.#closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  /** Declares the queue, once for this object. */
-  protected declare(): Promise<unknown> {
-    this.#declared ??= this.queue
-      .bind(this.connection)
-      .declare()
-      .catch((error: unknown) => {
-        this.#declared = undefined;
-        throw error;
-      });
-    return this.#declared;
+  /** What the class decides where the options say nothing. */
+  protected defaults(): SimpleDefaults {
+    return { noAck: false, queue: {}, exchange: {} };
   }
 
-  /** One message, pushed by the broker. The consumer takes no second one, and lives only as long as the wait. */
-  async #wait(timeout: number | undefined, signal: AbortSignal | undefined): Promise<Message<T> | undefined> {
-    const consumer = new Consumer<T>(this.connection, {
-      queues: [this.queue],
-      prefetch: 1,
-      accept: this.accept,
-      idleTimeout: timeout,
-      signal,
-      autoDeclare: false,
+  /** Declares the queue, once for this object. After a loss the connection does. */
+  #declare(signal?: AbortSignal): Promise<unknown> {
+    if (this.#closing !== undefined) return Promise.reject(closedError(this.queue));
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    this.#declared ??= declareEntity(this.queue, this.#connection.topology).catch((error: unknown) => {
+      this.#declared = undefined;
+      throw error;
     });
-    for await (const message of consumer) return message;
-    return undefined;
+    return raceSignal(this.#declared, signal);
+  }
+
+  async #close(timeout: number): Promise<void> {
+    await Promise.all([this.producer.close({ timeout }), this.#taker.close(closedError(this.queue), timeout)]);
   }
 }
 
 /**
- * A {@link SimpleQueue} for what may be lost: transient messages in a queue of this connection's own, which goes when it is closed.
- * Messages come settled (`kombu.simple.SimpleBuffer`).
+ * A {@link SimpleQueue} for what may be lost: transient messages in a queue of this connection's own, which goes with it or with the
+ * last `SimpleBuffer` that got from it. Messages come settled (`kombu.simple.SimpleBuffer`).
  */
 export class SimpleBuffer<T = unknown> extends SimpleQueue<T> {
-  #consumer: Consumer<T> | undefined;
-  #messages: AsyncIterator<Message<T>> | undefined;
-  /** Waits whose `get` gave up: the next `get` takes what they bring, or it would be lost. */
-  readonly #abandoned: Wait<T>[] = [];
-
-  constructor(
-    channelOrConnection: Channel | Connection,
-    nameOrQueue: string | Queue<T>,
-    options: SimpleQueueOptions<T> = {},
-  ) {
-    super(channelOrConnection, nameOrQueue, {
+  protected override defaults(): SimpleDefaults {
+    return {
       noAck: true,
-      ...options,
-      queueOptions: { durable: false, autoDelete: true, exclusive: true, ...options.queueOptions },
-      exchangeOptions: { durable: false, autoDelete: true, deliveryMode: 'transient', ...options.exchangeOptions },
-    });
-  }
-
-  override async get(options: SimpleGetOptions = {}): Promise<Message<T>> {
-    const { timeout, signal } = options;
-    signal?.throwIfAborted();
-    await this.declare();
-    const wait = this.#abandoned.shift() ?? this.#wait();
-    let result: IteratorResult<Message<T>>;
-    try {
-      result = await withDeadline(wait.next, 'get', { timeout, signal });
-    } catch (error) {
-      this.#abandoned.push(wait);
-      if (error instanceof TimeoutError) throw new Empty(`buffer '${this.queue.name}' is empty`);
-      throw error;
-    }
-    if (result.done === true) throw new Empty(`buffer '${this.queue.name}' is closed`);
-    if (this.noAck) await result.value.ack();
-    return result.value;
-  }
-
-  override async qsize(): Promise<number> {
-    return (await super.qsize()) + this.#abandoned.filter((wait) => wait.arrived).length;
-  }
-
-  override async close(): Promise<void> {
-    await this.#consumer?.close();
-    await super.close();
-  }
-
-  #wait(): Wait<T> {
-    // The queue deletes itself with its last consumer, so one stays from the first use on. It takes one message ahead.
-    this.#consumer ??= new Consumer<T>(this.connection, { queues: [this.queue], accept: this.accept, prefetch: 1 });
-    this.#messages ??= this.#consumer[Symbol.asyncIterator]();
-    const wait: Wait<T> = { next: this.#messages.next(), arrived: false };
-    wait.next.then(
-      (result) => {
-        wait.arrived = result.done !== true;
-      },
-      noop, // The `get` that takes this wait rejects with it.
-    );
-    return wait;
+      queue: { durable: false, autoDelete: true, exclusive: true },
+      exchange: { durable: false, autoDelete: true, deliveryMode: 'transient' },
+    };
   }
 }
 
-interface Wait<T> {
-  readonly next: Promise<IteratorResult<Message<T>>>;
-  /** A message is here. */
-  arrived: boolean;
+/** See {@link SimpleQueue.defaults}. */
+export interface SimpleDefaults {
+  readonly noAck: boolean;
+  readonly queue: Pick<QueueOptions, 'durable' | 'autoDelete' | 'exclusive'>;
+  readonly exchange: ExchangeOptions;
 }
 
-function simpleEntity<T>(name: string, options: SimpleQueueOptions<T>): Queue<T> {
-  const exchange = new Exchange(name, { type: 'direct', ...options.exchangeOptions });
-  return new Queue<T>(name, { exchange, routingKey: name, ...options.queueOptions });
+function entity<T>(queue: string | Queue<T>, options: SimpleQueueOptions<T>, defaults: SimpleDefaults): Queue<T> {
+  const { queueOptions, exchangeOptions } = options;
+  if (typeof queue === 'string') {
+    const exchange = new Exchange(queue, { type: 'direct', ...defaults.exchange, ...exchangeOptions });
+    return new Queue<T>(queue, { exchange, routingKey: queue, ...defaults.queue, ...queueOptions });
+  }
+  if (!(queue instanceof Queue)) throw new InvalidArgumentError(`a queue or its name is needed, not ${show(queue)}`);
+  if (queueOptions === undefined && exchangeOptions === undefined) return queue;
+  throw new InvalidArgumentError('queueOptions and exchangeOptions describe a queue that is given by its name');
+}
+
+function closedError(queue: Queue<never> | Queue): ChannelError {
+  return new ChannelError(`the SimpleQueue of '${queue.name}' was closed`);
 }

@@ -3,7 +3,7 @@ import { ConsumerChannel } from '../connection/consumer-channel.js';
 import { DEFAULTS } from '../connection/defaults.js';
 import { asMessagingError } from '../connection/waiters.js';
 import type { Queue } from '../entities/queue.js';
-import { type MessagingError, TimeoutError } from '../errors.js';
+import { ConnectionClosedError, type MessagingError, TimeoutError } from '../errors.js';
 import { newConsumerTag } from '../messaging/consumer-tag.js';
 import { type Decoding, decodeMessage } from '../messaging/decode.js';
 import { Message, type MessageOwner, setReleased } from '../messaging/message.js';
@@ -290,7 +290,7 @@ export class Taker<T> {
     const channel = new ConsumerChannel(this.#connection, { lost: (inner) => this.#lost(inner) });
     this.#channel = channel;
     this.#offConnection = this.#connection.beforeClose(({ timeout }) =>
-      this.close(this.#connection.closedError(), timeout),
+      this.close(new ConnectionClosedError('the connection was closed'), timeout),
     );
     // Not open yet, so there is nothing to wait for.
     void channel.qos({ prefetch: 1, scope: 'consumer' });
@@ -304,7 +304,7 @@ export class Taker<T> {
     for (const [message, from] of this.#held) if (from === inner) this.#held.delete(message);
     if (this.#keeper?.last?.inner === inner) this.#keeper.last = undefined;
     // In a turn of its own: the channel is in the middle of ending.
-    queueMicrotask(() => this.#closeWhenUnused());
+    queueMicrotask(() => void this.#closeWhenUnused());
   }
 
   #settled(message: Message): void {

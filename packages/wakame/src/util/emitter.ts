@@ -21,18 +21,6 @@ export class TypedEmitter<Events extends EventMap<Events>> extends EventEmitter<
     super({ captureRejections: false });
   }
 
-  /** Calls the listeners; `false` when there were none. Never throws. */
-  override emit<Name>(name: keyof Events | Name, ...args: unknown[]): boolean {
-    try {
-      return super.emit(name as never, ...(args as never));
-    } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
-      return true;
-    }
-  }
-
   /**
    * Emits `name`; when nobody listens, warns instead, once per cause.
    *
@@ -44,6 +32,18 @@ export class TypedEmitter<Events extends EventMap<Events>> extends EventEmitter<
     message: string,
     ...args: Events[Name]
   ): void {
-    if (!this.emit(name, ...args)) warnOnce(cause, message);
+    if (!this.emit(name as never, ...(args as never))) warnOnce(cause, message);
   }
 }
+
+// Not a method of the class: an override would have to widen the types of Node's `emit`, which knows the events.
+TypedEmitter.prototype.emit = function emit(...event: Parameters<EventEmitter['emit']>): boolean {
+  try {
+    return EventEmitter.prototype.emit.apply(this, event);
+  } catch (error) {
+    process.nextTick(() => {
+      throw error;
+    });
+    return true;
+  }
+};

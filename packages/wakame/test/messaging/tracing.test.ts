@@ -163,7 +163,7 @@ test('NODE_DEBUG=wakame prints a readable trace, and nothing is printed without 
   const trace = await run({ NODE_DEBUG: 'wakame' });
   expect(trace).toMatch(/^WAKAME \d+: published 1 bytes to exchange '' with key 'printed'/m);
   expect(trace).toMatch(/^WAKAME \d+: consuming queue printed as wakame-/m);
-  expect(trace).toMatch(/^WAKAME \d+: ACK message .* of queue printed/m);
+  expect(trace).toMatch(/^WAKAME \d+: ACK message .*of queue 'printed'/m);
   expect(trace).not.toContain('s3cret');
   expect(await run({ NODE_DEBUG: '' })).toBe('');
 });

@@ -45,11 +45,10 @@ describe('parameters of the client', () => {
           locale: 'de_DE',
           connection_name: 'me & you',
           blocked_connection_timeout: as(3),
-          socket_timeout: as(9),
         }),
       ).toMatchObject({
         ...{ rpcTimeout: 2500, channelMax: 7, frameMax: 8192, locale: 'de_DE', connectionName: 'me & you' },
-        ...{ blockedTimeout: 3000, connectTimeout: 9000 },
+        blockedTimeout: 3000,
       });
     }
   });

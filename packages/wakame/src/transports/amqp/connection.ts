@@ -140,7 +140,8 @@ export class AmqpConnection implements TransportConnection {
       return client;
     } catch (thrown) {
       const error = thrown as MessagingError;
-      if (error.recoverable || this.state !== 'open') {
+      if (this.state !== 'open') throw error;
+      if (error.recoverable) {
         this.#end(error);
         throw error;
       }

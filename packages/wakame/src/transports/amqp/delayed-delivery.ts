@@ -21,6 +21,8 @@
  * message was published with: so each exchange type routes as it would have without delay, and nobody need be bound to
  * anything new.
  *
+ * What finds no queue when it is due is dropped, `mandatory` or not: nobody waits for it any more.
+ *
  * ```
  *   celery_delayed_delivery ── #.wakame_due_… ──▶ queue wakame_due_… (TTL 0) ──▶ exchange, routing key as published
  * ```

@@ -16,8 +16,6 @@ const CLIENT_KEYS = [
   'locale',
   'connection_name',
   'blocked_connection_timeout',
-  'socket_timeout',
-  'stack_timeout',
   'tcp_options',
   'ssl_options',
 ] as const;
@@ -44,8 +42,6 @@ export const TRANSPORT_OPTIONS: ReadonlySet<string> = new Set([
 export const DURATION_OPTIONS: ReadonlySet<string> = new Set([
   'blocked_connection_timeout',
   'read_timeout',
-  'socket_timeout',
-  'stack_timeout',
   'write_timeout',
 ]);
 
@@ -57,6 +53,8 @@ export const IGNORED_OPTIONS: Readonly<Record<string, string>> = {
   on_open: 'listen to the event `connected`',
   on_tune_ok: 'listen to the event `connected`',
   polling_interval: 'nothing is polled',
+  socket_timeout: 'connect_timeout bounds a try to connect',
+  stack_timeout: 'connect_timeout bounds a try to connect',
 };
 
 /** What the adapter itself obeys. */
@@ -87,7 +85,7 @@ export function clientParameters(parameters: ConnectionParameters): ClientParame
   const { transportOptions: options, loginMethod } = parameters;
   const { read_timeout: readTimeout, client_properties: properties, login_method: ownMethod } = options;
   const fromText = parseUrl(`amqp://localhost/?${query(options)}`);
-  const { connectTimeout = 0, tls, keepAlive, clientProperties, ...known } = fromText;
+  const { tls, keepAlive, clientProperties, ...known } = fromText;
   return {
     ...known,
     ...(keepAlive === undefined ? socketSettings(options['socket_settings']) : { keepAlive }),
@@ -99,7 +97,7 @@ export function clientParameters(parameters: ConnectionParameters): ClientParame
     tls: tlsOptions(parameters) ?? tls,
     mechanism: mechanism(options['authentication'], ownMethod ?? loginMethod),
     heartbeat: parameters.heartbeat,
-    connectTimeout: Math.max(connectTimeout, parameters.connectTimeout),
+    connectTimeout: parameters.connectTimeout,
     rpcTimeout: readTimeout === undefined ? undefined : secondsToMs('read_timeout', readTimeout),
     clientProperties: clientProperties ?? clientTable(properties),
   };

@@ -5,7 +5,7 @@ import { decodeTyped, type TypedValue } from './typed.js';
 
 /** What a peer's JSON may ask for at most. */
 export interface JsonLimits {
-  /** Levels of arrays and objects. Default 512; at most 4096. */
+  /** Levels of arrays and objects. Default 512; at most 1024. */
   readonly maxDepth?: number | undefined;
   /** Characters of text. Default 128 Mi. */
   readonly maxLength?: number | undefined;
@@ -25,7 +25,7 @@ const DEFAULT_LENGTH = 128 * 1024 * 1024;
 export function parseJson(text: string, limits: JsonLimits = {}): unknown {
   const maxLength = limits.maxLength ?? DEFAULT_LENGTH;
   const maxDepth =
-    limits.maxDepth === undefined ? DEFAULT_DEPTH : checkInteger('maxDepth', limits.maxDepth, { max: 4096 });
+    limits.maxDepth === undefined ? DEFAULT_DEPTH : checkInteger('maxDepth', limits.maxDepth, { max: 1024 });
   if (text.length > maxLength) {
     throw new DecodeError(`JSON of ${text.length} characters exceeds ${maxLength}`, { code: 'MESSAGE_TOO_LARGE' });
   }
