@@ -188,16 +188,26 @@ export class ConsumerChannel {
     options: { readonly noAck?: boolean | undefined },
     wait: WaitOptions = {},
   ): Promise<Fetched | undefined> {
-    let wanted = true;
+    const isHeld = options.noAck !== true;
+    const release = ({ delivery, inner }: Fetched) => (isHeld ? inner.release([delivery.deliveryTag]) : undefined);
+    let isWanted = true;
+    let fetched: Fetched | undefined;
+    const fetch = async (inner: TransportChannel) => {
+      fetched = undefined;
+      const delivery = await inner.get(this.#host.topology.currentName(queue), options);
+      if (delivery === undefined) return undefined;
+      fetched = { delivery, inner };
+      if (!isWanted) await release(fetched);
+      return fetched;
+    };
     try {
-      return await this.managed.run(async (inner) => {
-        const delivery = await inner.get(this.#host.topology.currentName(queue), options);
-        if (delivery === undefined) return undefined;
-        if (!wanted && options.noAck !== true) await inner.release([delivery.deliveryTag]);
-        return { delivery, inner };
-      }, wait);
-    } finally {
-      wanted = false;
+      // What was fetched by an incarnation that ended before we heard of it has gone back to the queue.
+      return await this.managed.run(fetch, { ...wait, idempotent: isHeld });
+    } catch (error) {
+      isWanted = false;
+      // It may have come in the very moment in which the caller gave up.
+      if (fetched !== undefined) await release(fetched);
+      throw error;
     }
   }
 

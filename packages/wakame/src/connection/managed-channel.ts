@@ -16,6 +16,7 @@ import {
   RecoverableConnectionError,
   TimeoutError,
 } from '../errors.js';
+import { debug } from '../tracing.js';
 import type {
   ChannelEvents,
   ChannelRole,

@@ -90,12 +90,10 @@ export class SimpleQueue<T = unknown> implements AsyncDisposable {
    * Publishes a message. Resolves when the broker has it. Rejects as {@link Producer.publish}; with what refuses the declaration
    * (PRECONDITION_FAILED …); CHANNEL_CLOSED after `close()`.
    */
-  async put(body: T, options: PublishOptions = {}): Promise<PublishResult> {
-    await this.#declare(options.signal);
-    const { exchange } = this.queue;
-    const isDefault = options.exchange === undefined && (exchange === undefined || exchange.name === '');
-    // The broker may have chosen the name, and another one since.
-    return this.producer.publish(body, isDefault ? { routingKey: this.queue.name, ...options } : options);
+  put(body: T, options: PublishOptions = {}): Promise<PublishResult> {
+    // Each goes by the same way, so that they are published in the order of the calls.
+    const publishing = this.#declare().then(() => this.producer.publish(body, this.#addressed(options)));
+    return raceSignal(publishing, options.signal);
   }
 
   /**
@@ -156,7 +154,7 @@ export class SimpleQueue<T = unknown> implements AsyncDisposable {
 
   /** Declares the queue, once for this object. After a loss the connection does. */
   #declare(signal?: AbortSignal): Promise<unknown> {
-    if (this.#closing !== undefined) return Promise.reject(closedError(this.queue));
+    if (this.#closing !== undefined) return Promise.reject(closedError(this.queue.name));
     if (signal?.aborted) return Promise.reject(signal.reason);
     this.#declared ??= declareEntity(this.queue, this.#connection.topology).catch((error: unknown) => {
       this.#declared = undefined;
@@ -165,8 +163,15 @@ export class SimpleQueue<T = unknown> implements AsyncDisposable {
     return raceSignal(this.#declared, signal);
   }
 
+  /** To the default exchange, by the queue's name: the broker may have chosen it, and another one since. */
+  #addressed(options: PublishOptions): PublishOptions {
+    const { exchange } = this.queue;
+    if (options.exchange !== undefined || (exchange !== undefined && exchange.name !== '')) return options;
+    return { ...options, routingKey: options.routingKey ?? this.queue.name };
+  }
+
   async #close(timeout: number): Promise<void> {
-    await Promise.all([this.producer.close({ timeout }), this.#taker.close(closedError(this.queue), timeout)]);
+    await Promise.all([this.producer.close({ timeout }), this.#taker.close(closedError(this.queue.name), timeout)]);
   }
 }
 
@@ -202,6 +207,6 @@ function entity<T>(queue: string | Queue<T>, options: SimpleQueueOptions<T>, def
   throw new InvalidArgumentError('queueOptions and exchangeOptions describe a queue that is given by its name');
 }
 
-function closedError(queue: Queue<never> | Queue): ChannelError {
-  return new ChannelError(`the SimpleQueue of '${queue.name}' was closed`);
+function closedError(queue: string): ChannelError {
+  return new ChannelError(`the SimpleQueue of '${queue}' was closed`);
 }

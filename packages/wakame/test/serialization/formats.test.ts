@@ -278,6 +278,7 @@ describe('yaml', () => {
     ['two documents', '--- 1\n--- 2'],
     ['a value in itself', '&a [*a]'],
     ['a value in itself, further down', '&a {b: [{c: *a}]}'],
+    ['a value in itself, several times', '&a [*a, *a, *a]'],
     ['an unknown alias', '*a'],
     ['a key that is a list', '? [1, 2]\n: 3'],
     ['a day that is none', '2024-02-30'],

@@ -251,6 +251,10 @@ describe('formats of your own', () => {
     expect(text(own.dumps('a', 'upper').body)).toBe('A');
     expect(own.loads(Buffer.from('A'), 'application/x-upper', 'UTF-8')).toBe('a utf-8');
     expect(own.loads(Buffer.from('A'), 'application/x-upper', undefined, ['upper'])).toBe('a utf-8');
+    own.disable('upper');
+    expect(() => own.loads(Buffer.from('A'), 'application/x-upper', 'utf-8')).toThrow(ContentDisallowed);
+    own.register(upper);
+    expect(own.loads(Buffer.from('A'), 'application/x-upper', 'utf-8')).toBe('a utf-8');
     own.unregister('upper');
     expect(() => own.dumps('a', 'upper')).toThrow(SerializerNotInstalled);
     expect(() => own.loads(Buffer.from('A'), 'application/x-upper', 'utf-8')).toThrow(ContentDisallowed);

@@ -182,6 +182,9 @@ export async function consume(
   return Object.assign(inbox, { tag });
 }
 
+// As it was before a test took over the clock.
+const { setImmediate } = globalThis;
+
 /** Lets everything happen that needs no clock: for saying that something did not. */
 export async function settled(turns = 5): Promise<void> {
   for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));

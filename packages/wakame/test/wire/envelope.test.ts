@@ -255,7 +255,7 @@ describe('foreign and older envelopes', () => {
     [
       'null for what is absent',
       '{"body":"eA==","headers":null,"content-type":null,"properties":{"body_encoding":"base64","delivery_info":null,"correlation_id":null,"delivery_tag":null}}',
-      { body: 'x', deliveryTag: '' },
+      { body: 'x', deliveryTag: '', extra: undefined },
     ],
     ['a number for a tag', '{"body":"x","properties":{"delivery_tag":7}}', { deliveryTag: '7' }],
     ['body_encoding in capitals', '{"body":"x","properties":{"body_encoding":"UTF-8"}}', { body: 'x' }],

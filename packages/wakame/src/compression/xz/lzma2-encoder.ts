@@ -59,7 +59,7 @@ export function encodeLzma2(body: Uint8Array): Uint8Array {
       isFresh = false;
       knowsProperties = true;
     } else {
-      // Bytes that LZMA does not make fewer. Having coded them, it must begin anew.
+      // Bytes that LZMA does not make fewer, so no more than such a chunk holds. Having coded them, it must begin anew.
       chunks.push(Uint8Array.from([isFirst ? 1 : 2, ...twoBytes(size - 1)]), body.subarray(start, encoder.at));
       isFresh = true;
     }
@@ -98,11 +98,7 @@ class LzmaEncoder {
   encodeChunk(packed: Uint8Array): number {
     const coder = new RangeEncoder(packed);
     const end = Math.min(this.#body.length, this.at + CHUNK_SIZE - MATCH_MAX);
-    const start = this.at;
     while (this.at < end && coder.size < CHUNK_PACKED - LONGEST_SYMBOL) {
-      // What LZMA does not shorten must fit into one chunk of bytes as they are.
-      const size = this.at - start;
-      if (size > CHUNK_PACKED - MATCH_MAX && coder.size >= size) break;
       this.#encodeNext(coder);
     }
     return coder.finish();

@@ -96,14 +96,14 @@ class Reader {
   }
 
   #array(length: number, depth: number): unknown[] {
-    this.#enter(depth, length);
+    checkDepth(depth);
     const items: unknown[] = [];
     for (let i = 0; i < length; i++) items.push(this.value(depth + 1));
     return items;
   }
 
   #map(length: number, depth: number): Record<string, unknown> {
-    this.#enter(depth, length * 2);
+    checkDepth(depth);
     const members: Record<string, unknown> = {};
     for (let i = 0; i < length; i++) {
       const key = keyText(this.value(depth + 1));
@@ -113,12 +113,6 @@ class Reader {
       else Object.defineProperty(members, key, { value, configurable: true, enumerable: true, writable: true });
     }
     return members;
-  }
-
-  /** Each value takes a byte at least. */
-  #enter(depth: number, values: number): void {
-    if (depth >= MAX_DEPTH) throw new DecodeError('msgpack: nested too deep');
-    if (values > this.#bytes.length - this.at) throw new DecodeError('msgpack: the body ends too early');
   }
 
   #text(length: number): string {
@@ -152,6 +146,10 @@ class Reader {
     this.at += length;
     return start;
   }
+}
+
+function checkDepth(depth: number): void {
+  if (depth >= MAX_DEPTH) throw new DecodeError('msgpack: nested too deep');
 }
 
 function exact(value: bigint): number | bigint {

@@ -359,17 +359,6 @@ export class MemoryBroker {
     return Math.min(request.credit, part);
   }
 
-  #takeFairly(shares: readonly Share[], session: Session, options: TakeOptions, taken: Taken[]): void {
-    let open = shares.filter((share) => share.left > 0);
-    while (open.length > 0 && taken.length < options.limit) {
-      const equal = Math.max(1, Math.floor((options.limit - taken.length) / open.length));
-      for (const share of open) {
-        this.#takeFrom(share, Math.min(equal, options.limit - taken.length), session, options, taken);
-      }
-      open = open.filter((share) => share.left > 0 && share.queue.readyCount > 0);
-    }
-  }
-
   #takeFrom(share: Share, most: number, session: Session, options: TakeOptions, taken: Taken[]): void {
     const { queue, request } = share;
     if (queue.consumers.length === 0) this.#used(queue);
@@ -574,35 +563,3 @@ export class MemoryBroker {
 }
 
 const NO_HINTS: QueueHints = { ready: noop, gone: noop };
-
-/** What a take may still have of a queue. */
-interface Share {
-  readonly request: TakeRequest;
-  readonly queue: MemoryQueue;
-  left: number;
-}
-
-function isLocked(queue: MemoryQueue, holder: MemoryHolder): boolean {
-  const { exclusiveTo } = queue.options;
-  return exclusiveTo !== undefined && exclusiveTo !== holder.id;
-}
-
-function mayTake(queue: MemoryQueue, holder: MemoryHolder): boolean {
-  if (isLocked(queue, holder)) return false;
-  const [active] = queue.consumers;
-  return queue.options.singleActiveConsumer !== true || active === undefined || active.holder === holder;
-}
-
-function isHeldBy(lease: unknown, holder: MemoryHolder): lease is Entry {
-  return lease instanceof Entry && lease.state === 'held' && lease.holder === holder;
-}
-
-function toTaken(entry: Entry, noAck = false): Taken {
-  return {
-    queue: entry.queue.name,
-    message: copyMessage(entry.message),
-    lease: noAck ? undefined : entry,
-    redelivered: entry.redelivered,
-    deliveryCount: entry.returns,
-  };
-}

@@ -30,7 +30,7 @@ import type { MaybePromise, Outcome, Taken } from './driver.js';
 import { isPromise } from './maybe-promise.js';
 import { checkName } from './outgoing.js';
 import type { PublishingChannel } from './publisher.js';
-import { accessRefused, connectionGone, locked, notFound, precondition } from './refusals.js';
+import { accessRefused, connectionGone, locked, notFound, precondition, typed } from './refusals.js';
 import { Unsettled, UnsettledList } from './unsettled.js';
 
 const MOST_PREFETCH = 65_535;
@@ -52,6 +52,7 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
   publishing = 0;
   #state: 'open' | 'closing' | 'closed' = 'open';
   #loss: MessagingError | undefined;
+  #closing: Promise<void> | undefined;
   readonly #events: ChannelEvents;
   readonly #consumers = new Map<string, LocalConsumer>();
   /** Prefetch of consumers to come. */
@@ -172,7 +173,14 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
       priority,
     });
     this.#consumers.set(tag, consumer);
-    await dispatcher.add(consumer, rulesOf(stat));
+    try {
+      await dispatcher.add(consumer, rulesOf(stat));
+    } catch (error) {
+      this.#consumers.delete(tag);
+      await dispatcher.remove(consumer).catch(noop);
+      await driver.detach([record]);
+      throw error;
+    }
     return tag;
   }
 
@@ -181,6 +189,7 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
     const consumer = this.#consumers.get(consumerTag);
     // From this moment, whatever is under way.
     const removed = consumer === undefined ? undefined : this.connection.dispatcher.remove(consumer);
+    removed?.catch(noop);
     return this.#run(async () => {
       await removed;
       const late = this.#consumers.get(consumerTag);
@@ -332,7 +341,12 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
 
   // End ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     if (this.#state !== 'open') return;
     const earlier = this.#run(noop);
     this.#state = 'closing';
@@ -347,7 +361,7 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
       await ledger.flushed();
     } catch (error) {
       // The connection went meanwhile, or the store has trouble: both are told elsewhere, and leases run out by themselves.
-      this.connection.problem(driver.classify(error));
+      this.connection.problem(typed(driver, error));
     }
     this.end(undefined);
   }
@@ -383,7 +397,7 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
     try {
       return await operation();
     } catch (error) {
-      throw this.connection.driver.classify(error);
+      throw typed(this.connection.driver, error);
     }
   }
 

@@ -17,7 +17,7 @@ import type { Ledger } from './ledger.js';
 import type { Mortician } from './mortician.js';
 import type { VirtualOptions } from './options.js';
 import { Publisher } from './publisher.js';
-import { connectionGone } from './refusals.js';
+import { connectionGone, typed } from './refusals.js';
 import { Router } from './routing/router.js';
 import { Sweeper } from './sweeper.js';
 
@@ -65,6 +65,7 @@ export class VirtualConnection implements TransportConnection {
   readonly #channels = new Map<number, VirtualChannel>();
   #state: 'open' | 'closing' | 'closed' = 'open';
   #loss: MessagingError | undefined;
+  #closing: Promise<void> | undefined;
   /** No free channel number is below this. */
   #lowestFree = 1;
 
@@ -133,7 +134,12 @@ export class VirtualConnection implements TransportConnection {
     throw new NotSupportedError('the secret of an open connection can be replaced on AMQP only');
   }
 
-  async close({ timeout }: { readonly timeout: number }): Promise<void> {
+  close({ timeout }: { readonly timeout: number }): Promise<void> {
+    this.#closing ??= this.#close(timeout);
+    return this.#closing;
+  }
+
+  async #close(timeout: number): Promise<void> {
     if (this.#state !== 'open') return;
     this.#state = 'closing';
     let timer: NodeJS.Timeout | undefined;
@@ -151,7 +157,7 @@ export class VirtualConnection implements TransportConnection {
 
   /** The driver lost its store. */
   lost(error: unknown): void {
-    void this.#end(this.driver.classify(error), Promise.resolve());
+    void this.#end(typed(this.driver, error), Promise.resolve());
   }
 
   /** `sweep` would find something. */

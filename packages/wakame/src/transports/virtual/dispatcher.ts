@@ -6,6 +6,7 @@ import { Feed } from './feed.js';
 import type { Ledger } from './ledger.js';
 import { isPromise } from './maybe-promise.js';
 import type { Mortician } from './mortician.js';
+import { typed } from './refusals.js';
 import { nextTurn, TURN } from './turn.js';
 
 /** Kombu's `queue_order_strategy`. */
@@ -299,7 +300,7 @@ export class Dispatcher {
     this.#pollIn(jitteredBackoff(this.#failures++));
     // The loss of the connection fails takes too, and is told once: by itself.
     nextTurn(() => {
-      if (this.#state !== 'stopped') this.#options.problem(this.#driver.classify(error));
+      if (this.#state !== 'stopped') this.#options.problem(typed(this.#driver, error));
     });
   }
 

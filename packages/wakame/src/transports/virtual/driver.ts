@@ -335,7 +335,7 @@ export interface Driver {
   retire(): Promise<void>;
   /** Product and version of the store. */
   info(): Promise<Readonly<Record<string, unknown>>>;
-  /** The typed error for one of the store's. */
+  /** The typed error for one of the store's. Not asked about errors that are MessagingErrors already. */
   classify(error: unknown): MessagingError;
 
   /**

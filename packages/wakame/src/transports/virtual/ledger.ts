@@ -3,6 +3,7 @@ import { type Deferred, deferred } from '../../util/deferred.js';
 import { noop } from '../../util/noop.js';
 import type { Driver, MaybePromise, Outcome } from './driver.js';
 import { isPromise } from './maybe-promise.js';
+import { typed } from './refusals.js';
 import type { Unsettled } from './unsettled.js';
 
 /** A settlement that the store has not confirmed yet. */
@@ -34,6 +35,9 @@ export class Ledger {
   /** Leases to renew. Empty where the store needs no renewal. */
   readonly #held = new Set<Unsettled>();
   #pending: Pending[] = [];
+  /** Settlements not answered yet, pending or under way. */
+  #unansweredCount = 0;
+  #flushWaiters: (() => void)[] = [];
   #flushing = false;
   #lastRequest = 0;
   /** Takes whose answer was lost. */
@@ -78,6 +82,7 @@ export class Ledger {
     }
     const answer = deferred<boolean>();
     this.#pending.push({ lease, outcome, leasedAt, answer, failures: 0 });
+    this.#unansweredCount++;
     this.#flushSoon();
     return answer.promise;
   }
@@ -109,15 +114,18 @@ export class Ledger {
     this.#stopTimers();
     this.#held.clear();
     this.#unanswered.clear();
-    for (const { answer } of this.#pending.splice(0)) answer.resolve(false);
+    for (const pending of this.#pending.splice(0)) this.#answer(pending, false);
   }
 
-  /** Resolves when all that was settled up to now has been answered. */
+  /** Resolves when all that was settled has been answered. */
   async flushed(): Promise<void> {
-    while (this.#state === 'open' && this.#pending.length > 0) {
-      this.#flush();
-      await Promise.allSettled(this.#pending.map(({ answer }) => answer.promise));
-    }
+    if (this.#unansweredCount > 0) await new Promise<void>((resolve) => this.#flushWaiters.push(resolve));
+  }
+
+  #answer({ answer }: Pending, ours: boolean): void {
+    answer.resolve(ours);
+    if (--this.#unansweredCount > 0) return;
+    for (const resolve of this.#flushWaiters.splice(0)) resolve();
   }
 
   #flushSoon(): void {
@@ -149,7 +157,7 @@ export class Ledger {
 
   #answered(batch: readonly Pending[], settled: readonly boolean[]): void {
     batch.forEach((pending, i) => {
-      pending.answer.resolve(settled[i] === true || this.#wasOurs(pending));
+      this.#answer(pending, settled[i] === true || this.#wasOurs(pending));
     });
   }
 
@@ -164,17 +172,17 @@ export class Ledger {
 
   #failed(batch: readonly Pending[], error: unknown): void {
     if (this.#state === 'disposed') {
-      for (const { answer } of batch) answer.resolve(false);
+      for (const pending of batch) this.#answer(pending, false);
       return;
     }
     const again: Pending[] = [];
     for (const pending of batch) {
       pending.failures++;
       // While the connection is down it was the loss that failed it, and it waits for the next one however often.
-      if (this.#state === 'open' && pending.failures >= MOST_FAILURES) pending.answer.resolve(false);
+      if (this.#state === 'open' && pending.failures >= MOST_FAILURES) this.#answer(pending, false);
       else again.push(pending);
     }
-    if (again.length < batch.length) this.#problem(this.#driver.classify(error));
+    if (again.length < batch.length) this.#problem(typed(this.#driver, error));
     this.#pending = [...again, ...this.#pending];
     if (this.#state === 'open') this.#retryLater();
   }
@@ -219,7 +227,7 @@ export class Ledger {
           });
         },
         (error: unknown) => {
-          if (this.#state === 'open') this.#problem(this.#driver.classify(error));
+          if (this.#state === 'open') this.#problem(typed(this.#driver, error));
         },
       );
   }

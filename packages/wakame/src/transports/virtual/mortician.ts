@@ -1,12 +1,17 @@
 import type { MessagingError } from '../../errors.js';
 import { noop } from '../../util/noop.js';
+import { sleep } from '../../util/abort.js';
 import type { QueueRules } from './consumer.js';
 import type { DeathReason } from './dead-letters/death.js';
 import type { Driver, MaybePromise, StoredMessage, Taken } from './driver.js';
 import type { Ledger } from './ledger.js';
 import type { Publisher } from './publisher.js';
 import type { DeadLetterPolicy } from './queue-arguments.js';
+import { typed } from './refusals.js';
 import type { LastWill, Unsettled } from './unsettled.js';
+
+/** Before a message whose dead letter could not be stored is let go, in milliseconds. */
+const PAUSE = 1000;
 
 /**
  * Sees messages that died off: the dead letter is stored first, then the message goes. Should this process die in between, the message comes
@@ -54,6 +59,8 @@ export class Mortician {
   async bury(taken: Taken, reason: DeathReason, rules: QueueRules): Promise<void> {
     const { lease, message, queue } = taken;
     const buried = rules.policy === undefined || (await this.#send(message, queue, reason, rules.policy));
+    // It would die again at once, and the store not be better.
+    if (!buried) await sleep(PAUSE, { ref: false });
     if (lease !== undefined) await this.#ledger.settleLease(lease, buried ? 'reject' : 'abandon');
   }
 
@@ -85,7 +92,7 @@ export class Mortician {
       } catch (error) {
         // The store refused it, or the connection went: then the next one gets it.
         if (publisher !== this.#publisher) continue;
-        this.#problem(this.#driver.classify(error));
+        this.#problem(typed(this.#driver, error));
         return false;
       }
     }

@@ -6,7 +6,7 @@ import type { Driver, MaybePromise, Outbound, QueueStat, SendResult, StoredMessa
 import { isPromise } from './maybe-promise.js';
 import { checkOutgoing, expiryOf } from './outgoing.js';
 import { type DeadLetterPolicy, deadLetterPolicy } from './queue-arguments.js';
-import { accessRefused, connectionGone, notFound } from './refusals.js';
+import { accessRefused, connectionGone, notFound, typed, withOutcome } from './refusals.js';
 import type { Route, Router } from './routing/router.js';
 import { nextTurn, TURN } from './turn.js';
 
@@ -413,9 +413,7 @@ export class Publisher {
   }
 
   #typed(error: unknown, outcome: MessagingError['outcome']): MessagingError {
-    const typed = this.#driver.classify(error);
-    typed.outcome = outcome;
-    return typed;
+    return withOutcome(typed(this.#driver, error), outcome);
   }
 }
 

@@ -2,11 +2,11 @@
 import {
   ConnectionClosedError,
   errorForReply,
-  type MessagingError,
+  MessagingError,
   type PublishOutcome,
-  RecoverableConnectionError,
 } from '../../errors.js';
 import { show } from '../../util/check.js';
+import type { Driver } from './driver.js';
 
 export type EntityKind = 'exchange' | 'queue';
 
@@ -56,7 +56,19 @@ export function inequivalent(
  * @param loss Why it ended; undefined: it was closed on request.
  */
 export function connectionGone(loss: MessagingError | undefined, outcome?: PublishOutcome): MessagingError {
-  if (loss === undefined) return new ConnectionClosedError('the connection is closed', { outcome });
-  const { code, recoverable, message } = loss;
-  return new RecoverableConnectionError(message, { code, recoverable, outcome, cause: loss });
+  return loss === undefined
+    ? new ConnectionClosedError('the connection is closed', { outcome })
+    : withOutcome(loss, outcome);
+}
+
+/** What a store's error means; those that are typed already are what they are. */
+export function typed(driver: Driver, error: unknown): MessagingError {
+  return error instanceof MessagingError ? error : driver.classify(error);
+}
+
+/** The same error for a publish. A copy, for one error may be the end of several messages that fared differently. */
+export function withOutcome(error: MessagingError, outcome: PublishOutcome | undefined): MessagingError {
+  // Not by its constructor, whose parameters only its class knows.
+  const copy = Object.setPrototypeOf(new Error(error.message, { cause: error }), Object.getPrototypeOf(error));
+  return Object.assign(copy, error, { outcome, stack: error.stack });
 }

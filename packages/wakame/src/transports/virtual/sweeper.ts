@@ -3,6 +3,7 @@ import { type QueueRules, rulesOf } from './consumer.js';
 import type { DeathReason } from './dead-letters/death.js';
 import type { Driver, Taken } from './driver.js';
 import type { Mortician } from './mortician.js';
+import { typed } from './refusals.js';
 
 /** At most this many of each kind at one time. */
 const SWEEP_LIMIT = 100;
@@ -62,7 +63,7 @@ export class Sweeper {
         await this.#sweepOnce();
       } while (this.#again && !this.#stopped);
     } catch (error) {
-      if (!this.#stopped) this.#options.problem(this.#options.driver.classify(error));
+      if (!this.#stopped) this.#options.problem(typed(this.#options.driver, error));
     }
     this.#sweeping = false;
     this.#scheduleNext();

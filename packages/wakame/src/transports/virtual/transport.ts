@@ -17,6 +17,7 @@ import { completed } from './emulation/index.js';
 import { Ledger } from './ledger.js';
 import { Mortician } from './mortician.js';
 import { COMMON_OPTIONS, virtualOptions } from './options.js';
+import { typed } from './refusals.js';
 import { EXCHANGE_TYPES } from './routing/exchange.js';
 
 /** A store made into a transport. */
@@ -108,7 +109,7 @@ export class VirtualTransport implements Transport {
           else connection.lost(error);
         },
         due: () => connection?.due(),
-        problem: (error) => connection?.problem(this.#driver.classify(error)),
+        problem: (error) => connection?.problem(typed(this.#driver, error)),
       });
       const serverProperties = await this.#driver.info();
       if (lostEarly !== undefined) throw (lostEarly as { readonly error: unknown }).error;
@@ -132,7 +133,7 @@ export class VirtualTransport implements Transport {
       return connection;
     } catch (error) {
       if (options.signal?.aborted === true) throw options.signal.reason;
-      throw this.#driver.classify(error);
+      throw typed(this.#driver, error);
     } finally {
       this.#opening = false;
     }
