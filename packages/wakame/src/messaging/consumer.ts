@@ -19,7 +19,7 @@ import {
   type SchemaConsumerOptions,
 } from './consumer-options.js';
 import { Dispatcher } from './dispatcher.js';
-import { type FailureInfo, Handling } from './handling.js';
+import { type FailureInfo, Handling, type SettleMode } from './handling.js';
 import { IdleTimer } from './idle-timer.js';
 import { Iteration } from './iteration.js';
 import type { Message } from './message.js';
@@ -126,6 +126,11 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
   /** The queues, bound to the connection. */
   get queues(): readonly Queue<T>[] {
     return this.#reception.queues;
+  }
+
+  /** Who settles: the option `settle`. */
+  get settle(): SettleMode {
+    return this.#settings.settle;
   }
 
   /** Messages handed out and not settled. */

@@ -1,12 +1,17 @@
 import { InvalidArgumentError, type MessagingError } from '../errors.js';
+import { onAbort } from '../util/abort.js';
+import { checkDuration, show } from '../util/check.js';
+import { deferred } from '../util/deferred.js';
+import { after } from '../util/timer.js';
 
 /** How a {@link ResourcePool} makes, checks and ends what it lends. */
 export interface ResourcePoolOptions<T> {
-  /** At most this many at a time, lent or idle. */
+  /** At most this many at a time, lent or idle; `Infinity`: no limit. */
   readonly limit: number;
-  readonly create: () => T | Promise<T>;
+  readonly create: () => T;
   /** Whether an idle or returned resource can be lent again. */
   readonly usable: (resource: T) => boolean;
+  /** Never rejects. */
   readonly destroy: (resource: T) => Promise<void>;
   /** The error when none becomes free in time. */
   readonly exhausted: (limit: number) => MessagingError;
@@ -14,7 +19,7 @@ export interface ResourcePoolOptions<T> {
 
 /** How long to wait for a resource. */
 export interface AcquireOptions {
-  /** Milliseconds to wait while all are lent; 0 fails at once. Default 30,000. Rejects with POOL_LIMIT. */
+  /** Milliseconds to wait while all are lent; 0 fails at once. Default 30 s. Rejects POOL_LIMIT. */
   readonly timeout?: number | undefined;
   /** Ends the wait: rejects with `signal.reason`. */
   readonly signal?: AbortSignal | undefined;
@@ -22,8 +27,9 @@ export interface AcquireOptions {
 
 const DEFAULT_ACQUIRE_TIMEOUT = 30_000;
 
+/** Somebody who waits. Settling it takes it off the list. */
 interface Waiter<T> {
-  readonly take: (resource: T | Promise<T>) => void;
+  readonly take: (resource: T) => void;
   readonly fail: (error: unknown) => void;
 }
 
@@ -37,9 +43,8 @@ export class ResourcePool<T extends object> {
   readonly #lent = new Set<T>();
   readonly #waiters = new Set<Waiter<T>>();
   #limit: number;
-  /** Being created now. */
-  #coming = 0;
 
+  /** Throws INVALID_ARGUMENT for a limit that is none. */
   constructor(options: ResourcePoolOptions<T>) {
     this.#options = options;
     this.#limit = checkLimit(options.limit);
@@ -51,58 +56,55 @@ export class ResourcePool<T extends object> {
 
   /** Resources that exist, lent or idle. */
   get size(): number {
-    return this.#idle.length + this.#lent.size + this.#coming;
+    return this.#idle.length + this.#lent.size;
   }
 
-  /** Lends a resource, making one if there is room. */
-  acquire(options: AcquireOptions = {}): Promise<T> {
-    const { timeout = DEFAULT_ACQUIRE_TIMEOUT, signal } = options;
-    if (signal?.aborted) return Promise.reject(signal.reason);
+  /** Lends a resource, making one if there is room. Rejects POOL_LIMIT when none became free in time, or `signal.reason`. */
+  async acquire(options: AcquireOptions = {}): Promise<T> {
+    const { signal } = options;
+    const timeout = checkDuration('timeout', options.timeout ?? DEFAULT_ACQUIRE_TIMEOUT, { allowInfinity: true });
+    signal?.throwIfAborted();
     const free = this.#next();
-    if (free !== undefined) return Promise.resolve(free);
-    if (timeout === 0) return Promise.reject(this.#options.exhausted(this.#limit));
-    return new Promise<T>((resolve, reject) => {
-      const settled = () => {
-        this.#waiters.delete(waiter);
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', aborted);
-      };
-      const waiter: Waiter<T> = {
-        take: (resource) => {
-          settled();
-          resolve(resource);
-        },
-        fail: (error) => {
-          settled();
-          reject(error);
-        },
-      };
-      const aborted = () => waiter.fail(signal?.reason);
-      const timer = Number.isFinite(timeout)
-        ? setTimeout(() => waiter.fail(this.#options.exhausted(this.#limit)), timeout)
-        : undefined;
-      signal?.addEventListener('abort', aborted, { once: true });
-      this.#waiters.add(waiter);
-    });
+    if (free !== undefined) return free;
+    if (timeout === 0) throw this.#options.exhausted(this.#limit);
+    const { promise, resolve, reject } = deferred<T>();
+    const leave = () => {
+      this.#waiters.delete(waiter);
+      offTimer();
+      offAbort();
+    };
+    const waiter: Waiter<T> = {
+      take: (resource) => {
+        leave();
+        resolve(resource);
+      },
+      fail: (error) => {
+        leave();
+        reject(error);
+      },
+    };
+    this.#waiters.add(waiter);
+    const offTimer = after(timeout, () => waiter.fail(this.#options.exhausted(this.#limit)));
+    const offAbort = onAbort(signal, waiter.fail);
+    return promise;
   }
 
-  /** Takes a resource back. One that is no longer usable is destroyed, and its place is free. */
+  /** Takes a resource back; one that is not lent is left alone. What is no longer usable is destroyed, and its place is free. */
   async release(resource: T): Promise<void> {
     if (!this.#lent.delete(resource)) return;
     if (this.size < this.#limit && this.#options.usable(resource)) {
       this.#idle.push(resource);
       this.#serve();
-      return;
+    } else {
+      this.#serve();
+      await this.#options.destroy(resource);
     }
-    this.#serve();
-    await this.#options.destroy(resource);
   }
 
-  /** Changes the limit. Idle resources over it are destroyed now, lent ones when they come back. */
+  /** Changes the limit. Idle resources over it are destroyed now, lent ones when they come back. Rejects INVALID_ARGUMENT. */
   async setLimit(limit: number): Promise<void> {
     this.#limit = checkLimit(limit);
-    const surplus: T[] = [];
-    while (this.#idle.length > 0 && this.size > this.#limit) surplus.push(this.#idle.shift() as T);
+    const surplus = this.#idle.splice(0, Math.max(0, this.size - limit));
     this.#serve();
     await Promise.all(surplus.map((resource) => this.#options.destroy(resource)));
   }
@@ -115,42 +117,34 @@ export class ResourcePool<T extends object> {
     await Promise.all(all.map((resource) => this.#options.destroy(resource)));
   }
 
-  /** A resource that can be lent now, or undefined. */
-  #next(): T | Promise<T> | undefined {
-    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
-      if (this.#options.usable(idle)) {
-        this.#lent.add(idle);
-        return idle;
-      }
+  /** Lends a resource if one can be had now. */
+  #next(): T | undefined {
+    let resource = this.#idle.pop();
+    while (resource !== undefined && !this.#options.usable(resource)) resource = this.#idle.pop();
+    if (resource === undefined) {
+      if (this.size >= this.#limit) return undefined;
+      resource = this.#options.create();
     }
-    return this.size < this.#limit ? this.#create() : undefined;
-  }
-
-  async #create(): Promise<T> {
-    this.#coming += 1;
-    try {
-      const resource = await this.#options.create();
-      this.#lent.add(resource);
-      return resource;
-    } finally {
-      this.#coming -= 1;
-      // A failed creation frees a place that somebody may wait for.
-      if (this.size < this.#limit) queueMicrotask(() => this.#serve());
-    }
+    this.#lent.add(resource);
+    return resource;
   }
 
   #serve(): void {
     for (const waiter of this.#waiters) {
-      const free = this.#next();
-      if (free === undefined) return;
-      waiter.take(free);
+      try {
+        const resource = this.#next();
+        if (resource === undefined) return;
+        waiter.take(resource);
+      } catch (error) {
+        // It could not be made: the connection was closed, for example. Others who wait will fare no better.
+        waiter.fail(error);
+      }
     }
   }
 }
 
-/** Throws INVALID_ARGUMENT for what is no limit. */
+/** Returns what is a limit. Throws INVALID_ARGUMENT. */
 export function checkLimit(limit: number): number {
-  if (!(limit === Number.POSITIVE_INFINITY || (Number.isSafeInteger(limit) && limit > 0)))
-    throw new InvalidArgumentError(`a pool's limit must be a positive integer, not ${String(limit)}`);
-  return limit;
+  if (limit === Number.POSITIVE_INFINITY || (Number.isSafeInteger(limit) && limit > 0)) return limit;
+  throw new InvalidArgumentError(`limit must be a positive integer or Infinity, not ${show(limit)}`);
 }

@@ -199,12 +199,18 @@ export interface SimpleDefaults {
 function entity<T>(queue: string | Queue<T>, options: SimpleQueueOptions<T>, defaults: SimpleDefaults): Queue<T> {
   const { queueOptions, exchangeOptions } = options;
   if (typeof queue === 'string') {
-    const exchange = new Exchange(queue, { type: 'direct', ...defaults.exchange, ...exchangeOptions });
-    return new Queue<T>(queue, { exchange, routingKey: queue, ...defaults.queue, ...queueOptions });
+    const exchange = new Exchange(queue, { ...defaults.exchange, ...given(exchangeOptions) });
+    return new Queue<T>(queue, { exchange, routingKey: queue, ...defaults.queue, ...given(queueOptions) });
   }
   if (!(queue instanceof Queue)) throw new InvalidArgumentError(`a queue or its name is needed, not ${show(queue)}`);
   if (queueOptions === undefined && exchangeOptions === undefined) return queue;
   throw new InvalidArgumentError('queueOptions and exchangeOptions describe a queue that is given by its name');
+}
+
+/** Without the members that are undefined: they must not hide a default. */
+function given<O extends object>(options: O | undefined): Partial<O> {
+  const members = Object.entries(options ?? {}).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(members) as Partial<O>;
 }
 
 function closedError(queue: string): ChannelError {

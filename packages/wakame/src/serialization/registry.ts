@@ -68,13 +68,18 @@ export class SerializerRegistry {
     this.#byType.set(contentType.toLowerCase(), serializer);
   }
 
-  /** Removes a format. Throws INVALID_ARGUMENT when there is none of that name. */
-  unregister(name: string): void {
-    const serializer = this.#get(name);
+  /** Removes a format, by name or content type. Throws INVALID_ARGUMENT when there is none. */
+  unregister(nameOrType: string): void {
+    const serializer = this.#get(nameOrType);
     const contentType = serializer.contentType.toLowerCase();
-    this.#byName.delete(name);
+    this.#byName.delete(serializer.name);
     this.#byType.delete(contentType);
     this.#disabled.delete(contentType);
+  }
+
+  /** Whether a format of this name or content type is registered, enabled or not. */
+  has(nameOrType: string): boolean {
+    return this.#find(nameOrType) !== undefined;
   }
 
   /** Lets consumers without `accept` read a format, by name or content type. Throws INVALID_ARGUMENT, for pickle NOT_SUPPORTED. */
@@ -113,7 +118,9 @@ export class SerializerRegistry {
 
   /**
    * A value as the body of a message. Without a serializer a string becomes `text/plain`, bytes `application/data`, and
-   * anything else JSON. Throws ENCODE_FAILED; INVALID_ARGUMENT for a name that nobody registered.
+   * anything else JSON. Throws ENCODE_FAILED; INVALID_ARGUMENT for what nobody registered.
+   *
+   * @param serializer Its name or content type, or itself.
    */
   dumps(value: unknown, serializer?: string | Serializer): Serialized {
     const { name, contentType, contentEncoding, encode } = this.#chooseFor(value, serializer);
@@ -177,13 +184,18 @@ export class SerializerRegistry {
     return value instanceof Uint8Array || value instanceof ArrayBuffer ? rawSerializer : this.#get('json');
   }
 
-  #get(name: string): Serializer {
-    const serializer = this.#byName.get(name);
+  #get(nameOrType: string): Serializer {
+    const serializer = this.#find(nameOrType);
     if (serializer !== undefined) return serializer;
-    if (PICKLE.has(name)) throw new NotSupportedError(PICKLE_REFUSED);
+    if (PICKLE.has(nameOrType)) throw new NotSupportedError(PICKLE_REFUSED);
     throw new SerializerNotInstalled(
-      `no serializer is registered as ${show(name)}${didYouMean(name, this.#byName.keys())}`,
+      `no serializer is registered as ${show(nameOrType)}${didYouMean(nameOrType, this.#byName.keys())}`,
     );
+  }
+
+  #find(nameOrType: string): Serializer | undefined {
+    if (!nameOrType.includes('/')) return this.#byName.get(nameOrType);
+    return this.#byType.get(nameOrType) ?? this.#byType.get(parseContentType(nameOrType).type);
   }
 
   #typeOf(nameOrType: string): string {

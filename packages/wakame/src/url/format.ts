@@ -16,7 +16,7 @@ export type UrlParts = Pick<ParsedUrl, 'transport'> & {
 };
 
 /** Query keys whose values are not for everybody's eyes. */
-const SECRET_KEY = /pass|secret|token|credential|signature|(?:^|_)key$/i;
+const SECRET_KEY = /pass|secret|token|credential|signature|(?:^|_)key$|^ssl_options$/i;
 
 /**
  * The URL of these parts, which `parseUrl` reads again. Without `includePassword` it is fit for messages and logs.

@@ -29,7 +29,10 @@ const SSL_KEYS: ReadonlySet<string> = new Set([
   'ssl_password',
   'ssl_server_hostname',
   'ssl_ciphers',
+  'ssl_version',
   'ssl_min_version',
+  'ssl_tls_minimum_version',
+  'ssl_tls_maximum_version',
 ]);
 
 /** What is said elsewhere in a URL. */
@@ -111,7 +114,8 @@ function takeSsl(values: Map<string, string>, shown: string): boolean | UrlSsl |
   values.delete('ssl');
   const settings: Record<string, string | boolean> = {};
   for (const [key, value] of values) {
-    if (!key.startsWith('ssl_')) continue;
+    // pika's `ssl_options` is a dictionary, which its transport reads.
+    if (!key.startsWith('ssl_') || key === 'ssl_options') continue;
     if (!SSL_KEYS.has(key)) throw unknownKey(key, SSL_KEYS, shown);
     settings[key] = parseSetting(key, value, shown);
     values.delete(key);

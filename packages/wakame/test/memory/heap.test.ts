@@ -15,7 +15,7 @@ const drain = (heap: Heap<number>) => {
 };
 
 test('gives its items in order, whatever order they came in', () => {
-  fc.assert(
+  void fc.assert(
     fc.property(fc.array(fc.integer()), (items) => {
       expect(drain(heapOf(items))).toEqual([...items].sort((a, b) => a - b));
     }),
@@ -23,7 +23,7 @@ test('gives its items in order, whatever order they came in', () => {
 });
 
 test('keeps its order when items are taken between', () => {
-  fc.assert(
+  void fc.assert(
     fc.property(fc.array(fc.option(fc.integer(), { nil: undefined })), (steps) => {
       const heap = heapOf([]);
       let model: number[] = [];
@@ -42,7 +42,7 @@ test('keeps its order when items are taken between', () => {
 });
 
 test('retain keeps what it is told to, in order', () => {
-  fc.assert(
+  void fc.assert(
     fc.property(fc.array(fc.integer()), (items) => {
       const heap = heapOf(items);
       heap.retain((item) => item % 2 === 0);

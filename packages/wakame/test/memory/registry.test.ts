@@ -13,7 +13,9 @@ test('connections of one name share a broker; others, and other virtual hosts, h
   const first = await on(name);
   await first.queueDeclare('q');
   await publish(first, 'm', { routingKey: 'q' });
-  await expect((await on(freshBroker())).queueDeclare('q', { passive: true })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  await expect((await on(freshBroker())).queueDeclare('q', { passive: true })).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+  });
   await expect((await on(name, 'other')).queueDeclare('q', { passive: true })).rejects.toMatchObject({
     code: 'NOT_FOUND',
     message: expect.stringContaining("vhost 'other'"),
@@ -27,7 +29,11 @@ test('without a name: the default broker, which localhost means too', async () =
     await (await on(undefined)).queueDeclare('q');
     await (await on('')).queueDeclare('q', { passive: true });
     await (await on('localhost')).queueDeclare('q', { passive: true });
-    expect(memoryBroker().queues().map((queue) => queue.name)).toEqual(['q']);
+    expect(
+      memoryBroker()
+        .queues()
+        .map((queue) => queue.name),
+    ).toEqual(['q']);
   } finally {
     resetMemory('');
   }

@@ -1,8 +1,8 @@
 /** A hundred thousand messages and more: what must not grow, and what must not slow down. */
 import { expect, test } from 'vitest';
+import { Entry } from '../../src/transports/memory/entry.js';
 import { MemoryDriver, memoryBroker } from '../../src/transports/memory/index.js';
 import { MemoryQueue } from '../../src/transports/memory/queue.js';
-import { Entry } from '../../src/transports/memory/entry.js';
 import { Watchers } from '../../src/transports/memory/watchers.js';
 import { consume, freshBroker, open, parametersOf, publish, settled } from '../virtual/harness.js';
 
@@ -19,7 +19,7 @@ test('a hundred thousand messages through two connections: each once, in order',
     onDelivery: ({ deliveryTag, properties }) => {
       if (properties.messageId !== `${next}`) disorder.push(`${properties.messageId} instead of ${next}`);
       next++;
-      channel.ack(deliveryTag);
+      void channel.ack(deliveryTag);
     },
   });
   for (let i = 0; i < count; i++) await publish(publisher, 'm', { routingKey: 'q', messageId: `${i}` });
@@ -57,7 +57,13 @@ test('a queue of a million: sending and taking cost what they cost with a hundre
 test('messages that expire in the middle of a queue do not pile up there', async () => {
   const driver = new MemoryDriver();
   const broker = freshBroker();
-  await driver.open({ parameters: parametersOf(broker), holder: { id: 'h', name: 'h' }, lost: () => {}, due: () => {}, problem: () => {} });
+  await driver.open({
+    parameters: parametersOf(broker),
+    holder: { id: 'h', name: 'h' },
+    lost: () => {},
+    due: () => {},
+    problem: () => {},
+  });
   driver.declare([{ name: 'q', options: { durable: false, autoDelete: false, deadLetter: false, arguments: {} } }]);
   const outbound = (expiresAt: number | undefined) => ({
     queue: 'q',

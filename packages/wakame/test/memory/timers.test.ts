@@ -35,7 +35,9 @@ describe('with a clock of the test', () => {
   test('delay, TTL and queue expiry happen when the test lets the time pass, in order', async () => {
     const { channel } = await channelOn(freshBroker());
     await channel.queueDeclare('graves');
-    await channel.queueDeclare('q', { arguments: { 'x-expires': 3_600_000, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' } });
+    await channel.queueDeclare('q', {
+      arguments: { 'x-expires': 3_600_000, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' },
+    });
     const start = Date.now();
     await publish(channel, 'late', { routingKey: 'q', notBefore: start + 60_000 });
     await publish(channel, 'short', { routingKey: 'q', expiration: '1000' });

@@ -48,6 +48,16 @@ describe('dumps', () => {
     expect(dumps({ a: 1 }, 'yaml')).toMatchObject({ contentType: 'application/x-yaml', contentEncoding: 'utf-8' });
   });
 
+  test('with one by its content type', () => {
+    expect(text(dumps('x', 'application/json').body)).toBe('"x"');
+    expect(dumps({ a: 1 }, 'Application/X-Msgpack; charset=binary').contentType).toBe('application/x-msgpack');
+    expect(() => dumps({ a: 1 }, 'application/xml')).toThrow(SerializerNotInstalled);
+    expect(() => dumps({ a: 1 }, 'application/x-python-serialize')).toThrow(NotSupportedError);
+    expect(['json', 'application/json; charset=utf-8', 'xml', 'text/xml'].map((name) => registry.has(name))).toEqual([
+      ...[true, true, false, false],
+    ]);
+  });
+
   test('with a serializer as a value', () => {
     const typed = dumps({ at: new PyDateTime('2024-01-02T03:04:05.000006') }, jsonSerializer({ typed: true }));
     expect(typed.contentType).toBe('application/json');

@@ -98,6 +98,7 @@ describe('one URL', () => {
     ['amqp://h?ssl=1', true],
     ['amqp://h?ssl=true', true],
     ['amqp://h?ssl=0', false],
+    ['amqp://h?ssl_tls_minimum_version=TLSv1_3', { ssl_tls_minimum_version: 'TLSv1_3' }],
     ['amqp://h', undefined],
     ['amqp://h?ssl=1&ssl_ca_certs=/ca.pem', { ssl_ca_certs: '/ca.pem' }],
     [
@@ -134,6 +135,12 @@ describe('one URL', () => {
     ['amqp://h?password=x'],
   ])('refuses %j', (url) => {
     expect(() => parseUrl(url)).toThrow(expect.objectContaining({ code: 'INVALID_URL' }));
+  });
+
+  test("pika's ssl_options is its transport's to read, and not for everybody's eyes", () => {
+    const url = "amqp://h?ssl_options={'password':'geheim'}";
+    expect(parseUrl(url)).toMatchObject({ ssl: undefined, options: { ssl_options: "{'password':'geheim'}" } });
+    expect(sanitizeUrl(url)).toBe('amqp://h?ssl_options=**');
   });
 
   test('the vhost forms', () => {

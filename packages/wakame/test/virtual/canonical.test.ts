@@ -11,7 +11,10 @@ test.each([
   [1, '1'],
   [null, 'null'],
   [true, 'true'],
-  [[1, [2]], [[1], 2]],
+  [
+    [1, [2]],
+    [[1], 2],
+  ],
   [{ a: { b: 1 } }, { a: 1, b: 1 }],
   [new Date(5), 5],
   [Buffer.from('ab'), 'ab'],
@@ -22,7 +25,7 @@ test.each([
 
 test('two JSON values have the same text only if they are the same', () => {
   const value = fc.jsonValue({ maxDepth: 3 });
-  fc.assert(
+  void fc.assert(
     fc.property(value, value, (a, b) => {
       const same = canonical(a) === canonical(b);
       const sameJson = JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));

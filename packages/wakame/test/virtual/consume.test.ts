@@ -3,7 +3,18 @@ import { describe, expect, test } from 'vitest';
 import type { Delivery, TransportChannel } from '../../src/transport/contract.js';
 import { deferred } from '../../src/util/deferred.js';
 import { BareDriver, LongPollDriver, RemoteDriver } from './doubles.js';
-import { consume, drain, freshBroker, memoryModule, moduleOf, oneChannel, open, publish, settled, textOf } from './harness.js';
+import {
+  consume,
+  drain,
+  freshBroker,
+  memoryModule,
+  moduleOf,
+  oneChannel,
+  open,
+  publish,
+  settled,
+  textOf,
+} from './harness.js';
 
 const numbered = (count: number, prefix = '') => Array.from({ length: count }, (_, i) => `${prefix}${i}`);
 
@@ -12,7 +23,8 @@ async function fill(channel: TransportChannel, queue: string, bodies: readonly s
 }
 
 /** Counts of what each inbox got. */
-const counts = (...inboxes: readonly { readonly deliveries: readonly unknown[] }[]) => inboxes.map(({ deliveries }) => deliveries.length);
+const counts = (...inboxes: readonly { readonly deliveries: readonly unknown[] }[]) =>
+  inboxes.map(({ deliveries }) => deliveries.length);
 
 describe('deliveries', () => {
   test('come in order, with everything about them', async () => {
@@ -21,7 +33,8 @@ describe('deliveries', () => {
     await channel.queueDeclare('q');
     await channel.queueBind({ queue: 'q', exchange: 'x', routingKey: 'k' });
     const inbox = await consume(channel, 'q', { consumerTag: 'mine' });
-    for (const body of ['1', '2', '3']) await publish(channel, body, { exchange: 'x', routingKey: 'k', messageId: body });
+    for (const body of ['1', '2', '3'])
+      await publish(channel, body, { exchange: 'x', routingKey: 'k', messageId: body });
     await inbox.count(3);
     expect(inbox.texts).toEqual(['1', '2', '3']);
     expect(inbox.deliveries[0]).toMatchObject({
@@ -75,7 +88,10 @@ describe('deliveries', () => {
     }
     const headers = { list: [1] };
     const body = Buffer.from('body');
-    await channel.publish({ exchange: 'amq.fanout', routingKey: '', body, properties: { headers }, unroutable: 'reject' }, 'confirmed');
+    await channel.publish(
+      { exchange: 'amq.fanout', routingKey: '', body, properties: { headers }, unroutable: 'reject' },
+      'confirmed',
+    );
     body.fill(0);
     headers.list.push(2);
     const first = (await channel.get('q1')) as Delivery;
@@ -101,9 +117,9 @@ describe('prefetch', () => {
     const inbox = await consume(channel, 'q');
     await settled();
     expect(inbox.texts).toEqual(['0', '1', '2']);
-    channel.ack(inbox.deliveries[1]?.deliveryTag);
+    void channel.ack(inbox.deliveries[1]?.deliveryTag);
     await inbox.count(4);
-    channel.ack(inbox.deliveries[3]?.deliveryTag, { multiple: true });
+    void channel.ack(inbox.deliveries[3]?.deliveryTag, { multiple: true });
     await settled();
     expect(inbox.texts).toEqual(numbered(7));
   });
@@ -134,7 +150,7 @@ describe('prefetch', () => {
       await settled(2);
       const all = [...a.deliveries, ...b.deliveries];
       most = Math.max(most, all.length - done);
-      channel.ack([...a.deliveries, ...b.deliveries].sort(byNumber)[done]?.deliveryTag);
+      void channel.ack([...a.deliveries, ...b.deliveries].sort(byNumber)[done]?.deliveryTag);
     }
     expect(most).toBe(2);
     expect(counts(a, b, empty)).toEqual([10, 10, 0]);
@@ -200,7 +216,9 @@ describe('several consumers of one queue', () => {
     await fill(channel, 'q', numbered(3));
     await settled();
     expect([high.texts, low.texts]).toEqual([['0', '1'], ['2']]);
-    await expect(consume(channel, 'q', { arguments: { 'x-priority': 'high' } })).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
+    await expect(consume(channel, 'q', { arguments: { 'x-priority': 'high' } })).rejects.toMatchObject({
+      code: 'PRECONDITION_FAILED',
+    });
   });
 
   test('on several connections share what is there', async () => {
@@ -238,7 +256,7 @@ describe('several queues', () => {
     const order: string[] = [];
     const handle = (delivery: Delivery) => {
       order.push(delivery.routingKey);
-      channel.ack(delivery.deliveryTag);
+      void channel.ack(delivery.deliveryTag);
       if (order.length === 500) void publish(channel, 'x', { routingKey: 'quiet' });
     };
     const busy = await consume(channel, 'busy', { onDelivery: handle });
@@ -257,7 +275,11 @@ describe('several queues', () => {
     const order: string[] = [];
     await channel.flow(false);
     for (const queue of queues) {
-      await channel.consume(queue, { consumerTag: queue }, { onDelivery: ({ routingKey }) => order.push(routingKey), onCancel: () => {} });
+      await channel.consume(
+        queue,
+        { consumerTag: queue },
+        { onDelivery: ({ routingKey }) => order.push(routingKey), onCancel: () => {} },
+      );
     }
     await channel.flow(true);
     while (order.length < 1500) await settled(1);
@@ -284,9 +306,14 @@ describe('several queues', () => {
     expect(order).toEqual(expected);
   });
 
-  test.each([{ queue_order_strategy: 'random' }, { deadletter_queue: 5 }])('%j is refused', async (transportOptions) => {
-    await expect(open({ broker: freshBroker(), transportOptions })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
-  });
+  test.each([{ queue_order_strategy: 'random' }, { deadletter_queue: 5 }])(
+    '%j is refused',
+    async (transportOptions) => {
+      await expect(open({ broker: freshBroker(), transportOptions })).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+      });
+    },
+  );
 });
 
 describe('cancel', () => {
@@ -309,12 +336,13 @@ describe('cancel', () => {
     const { channel } = await oneChannel();
     await channel.queueDeclare('q');
     await fill(channel, 'q', numbered(10));
-    const inbox = await consume(channel, 'q', { onDelivery: () => void channel.cancel('tag') , consumerTag: 'tag' });
+    const inbox = await consume(channel, 'q', { onDelivery: () => void channel.cancel('tag'), consumerTag: 'tag' });
     await inbox.count(1);
     await settled();
     expect(inbox.texts).toEqual(['0']);
     const rest: Delivery[] = [];
-    for (let delivery = await channel.get('q'); delivery !== undefined; delivery = await channel.get('q')) rest.push(delivery);
+    for (let delivery = await channel.get('q'); delivery !== undefined; delivery = await channel.get('q'))
+      rest.push(delivery);
     expect(rest.map(textOf)).toEqual(numbered(10).slice(1));
     expect(rest.some(({ redelivered }) => redelivered)).toBe(false);
   });
@@ -324,7 +352,11 @@ describe('cancel', () => {
     await channel.queueDeclare('q');
     await fill(channel, 'q', numbered(200));
     let cancelled: Promise<void> | undefined;
-    const inbox = await consume(channel, 'q', { consumerTag: 'tag', noAck: true, onDelivery: () => (cancelled ??= channel.cancel('tag')) });
+    const inbox = await consume(channel, 'q', {
+      consumerTag: 'tag',
+      noAck: true,
+      onDelivery: () => (cancelled ??= channel.cancel('tag')),
+    });
     await inbox.count(1);
     await cancelled;
     const got = inbox.deliveries.length;
@@ -374,19 +406,22 @@ describe('cancel', () => {
 });
 
 describe('a queue that is deleted', () => {
-  test.each(['by this channel', 'by another connection'])('%s cancels its consumers; the channel lives on', async (by) => {
-    const broker = freshBroker();
-    const { channel } = await (await open({ broker })).channel();
-    const { channel: other } = await (await open({ broker })).channel();
-    await channel.queueDeclare('q');
-    const inbox = await consume(channel, 'q', { consumerTag: 'tag' });
-    await (by === 'by this channel' ? channel : other).queueDelete('q');
-    expect(await inbox.cancellation()).toMatchObject({ code: 'CONSUMER_CANCELLED', recoverable: true });
-    await channel.queueDeclare('q');
-    const next = await consume(channel, 'q', { consumerTag: 'tag' });
-    await publish(channel, 'm', { routingKey: 'q' });
-    await next.count(1);
-  });
+  test.each(['by this channel', 'by another connection'])(
+    '%s cancels its consumers; the channel lives on',
+    async (by) => {
+      const broker = freshBroker();
+      const { channel } = await (await open({ broker })).channel();
+      const { channel: other } = await (await open({ broker })).channel();
+      await channel.queueDeclare('q');
+      const inbox = await consume(channel, 'q', { consumerTag: 'tag' });
+      await (by === 'by this channel' ? channel : other).queueDelete('q');
+      expect(await inbox.cancellation()).toMatchObject({ code: 'CONSUMER_CANCELLED', recoverable: true });
+      await channel.queueDeclare('q');
+      const next = await consume(channel, 'q', { consumerTag: 'tag' });
+      await publish(channel, 'm', { routingKey: 'q' });
+      await next.count(1);
+    },
+  );
 
   test('on a store that does not tell is noticed by looking', async () => {
     const broker = freshBroker();
@@ -407,7 +442,10 @@ describe('exclusive consumers', () => {
     const { channel: other } = await (await open({ broker })).channel();
     await channel.queueDeclare('q');
     const inbox = await consume(channel, 'q', { exclusive: true });
-    const refused = { code: 'ACCESS_REFUSED', message: expect.stringContaining("queue 'q' in vhost '/' in exclusive use") };
+    const refused = {
+      code: 'ACCESS_REFUSED',
+      message: expect.stringContaining("queue 'q' in vhost '/' in exclusive use"),
+    };
     await expect(consume(other, 'q')).rejects.toMatchObject(refused);
     await expect(consume(channel, 'q')).rejects.toMatchObject(refused);
     await channel.cancel(inbox.tag);
@@ -423,7 +461,10 @@ describe('a single active consumer', () => {
     const { channel: other } = await (await open({ broker })).channel();
     await channel.queueDeclare('q', { arguments: { 'x-single-active-consumer': true } });
     const first = await consume(channel, 'q', { onDelivery: ({ deliveryTag }) => channel.ack(deliveryTag) });
-    const second = await consume(channel, 'q', { arguments: { 'x-priority': 5 }, onDelivery: ({ deliveryTag }) => channel.ack(deliveryTag) });
+    const second = await consume(channel, 'q', {
+      arguments: { 'x-priority': 5 },
+      onDelivery: ({ deliveryTag }) => channel.ack(deliveryTag),
+    });
     const third = await consume(other, 'q');
     await fill(channel, 'q', numbered(5));
     await first.count(5);
@@ -509,7 +550,7 @@ describe('a driver without hints', () => {
     const whenFull = takes();
     await pause();
     expect(takes()).toBe(whenFull);
-    channel.ack(inbox.deliveries[0]?.deliveryTag);
+    void channel.ack(inbox.deliveries[0]?.deliveryTag);
     await fill(channel, 'q', ['2']);
     await inbox.count(2);
     await channel.cancel(inbox.tag);
@@ -520,7 +561,11 @@ describe('a driver without hints', () => {
 
   test("polling_interval takes the place of the driver's own", async () => {
     const driver = new BareDriver({ pollInterval: 60_000 });
-    const opened = await open({ broker: freshBroker(), module: moduleOf(() => driver), transportOptions: { polling_interval: '0.005' } });
+    const opened = await open({
+      broker: freshBroker(),
+      module: moduleOf(() => driver),
+      transportOptions: { polling_interval: '0.005' },
+    });
     const { channel } = await opened.channel();
     await channel.queueDeclare('q');
     const inbox = await consume(channel, 'q');
@@ -531,7 +576,9 @@ describe('a driver without hints', () => {
 
   test.each([0, -1, 'often', Number.NaN])('polling_interval %s is refused', async (interval) => {
     const module = moduleOf(() => new BareDriver());
-    await expect(open({ broker: freshBroker(), module, transportOptions: { polling_interval: interval } })).rejects.toMatchObject({
+    await expect(
+      open({ broker: freshBroker(), module, transportOptions: { polling_interval: interval } }),
+    ).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
       message: expect.stringContaining('polling_interval'),
     });

@@ -2,7 +2,18 @@
 import { describe, expect, test } from 'vitest';
 import type { Delivery, TransportChannel } from '../../src/transport/contract.js';
 import { BareDriver, RemoteDriver } from './doubles.js';
-import { consume, drain, freshBroker, memoryModule, moduleOf, oneChannel, open, publish, settled, textOf } from './harness.js';
+import {
+  consume,
+  drain,
+  freshBroker,
+  memoryModule,
+  moduleOf,
+  oneChannel,
+  open,
+  publish,
+  settled,
+  textOf,
+} from './harness.js';
 
 /** A queue `q` with these arguments, whose dead letters go through `dlx` to the queue `graves`. */
 async function graveyard(made: ReturnType<typeof oneChannel>, args: Record<string, unknown> = {}) {
@@ -40,12 +51,18 @@ describe.each([
     const dead = (await channel.get('graves')) as Delivery;
     expect(textOf(dead)).toBe('m');
     expect(dead).toMatchObject({ exchange: 'dlx', routingKey: 'q', redelivered: false });
-    expect(dead.properties.headers).toMatchObject({ own: 1, 'x-first-death-queue': 'q', 'x-first-death-reason': 'rejected' });
-    expect(deathsOf(dead)).toMatchObject([{ reason: 'rejected', queue: 'q', count: 1, exchange: '', 'routing-keys': ['q'] }]);
+    expect(dead.properties.headers).toMatchObject({
+      own: 1,
+      'x-first-death-queue': 'q',
+      'x-first-death-reason': 'rejected',
+    });
+    expect(deathsOf(dead)).toMatchObject([
+      { reason: 'rejected', queue: 'q', count: 1, exchange: '', 'routing-keys': ['q'] },
+    ]);
     expect(await channel.get('q')).toBeUndefined();
   });
 
-  test('expired: by its own time or the queue\'s', async () => {
+  test("expired: by its own time or the queue's", async () => {
     const { channel } = await graveyard(make(), { 'x-message-ttl': 30 });
     await publish(channel, 'own', { routingKey: 'q', expiration: '5' });
     await publish(channel, 'queue', { routingKey: 'q' });
@@ -93,7 +110,10 @@ describe.each([
   });
 
   test('the policy may name another key, and the default exchange', async () => {
-    const { channel } = await graveyard(make(), { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' });
+    const { channel } = await graveyard(make(), {
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-routing-key': 'graves',
+    });
     await publish(channel, 'm', { routingKey: 'q' });
     await channel.reject(((await channel.get('q')) as Delivery).deliveryTag, { requeue: false });
     expect(await nextGrave(channel)).toMatchObject({ exchange: '', routingKey: 'graves' });
@@ -126,7 +146,10 @@ describe.each([
 describe('going round', () => {
   test('by itself ends: a message that would expire in the same two queues for ever is dropped', async () => {
     const { channel } = await oneChannel();
-    for (const [queue, next] of [['a', 'b'], ['b', 'a']] as const) {
+    for (const [queue, next] of [
+      ['a', 'b'],
+      ['b', 'a'],
+    ] as const) {
       await channel.queueDeclare(queue, {
         arguments: { 'x-message-ttl': 5, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': next },
       });
@@ -138,7 +161,9 @@ describe('going round', () => {
 
   test('with somebody who rejects goes on, counted: the usual way to retry later', async () => {
     const { channel } = await oneChannel();
-    await channel.queueDeclare('work', { arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'wait' } });
+    await channel.queueDeclare('work', {
+      arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'wait' },
+    });
     await channel.queueDeclare('wait', {
       arguments: { 'x-message-ttl': 5, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'work' },
     });
@@ -189,7 +214,9 @@ describe('nothing is lost on the way', () => {
     const opened = await open({ broker, module: moduleOf(() => driver) });
     const { channel } = await opened.channel();
     await channel.queueDeclare('graves');
-    await channel.queueDeclare('q', { arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' } });
+    await channel.queueDeclare('q', {
+      arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' },
+    });
     await publish(channel, 'm', { routingKey: 'q' });
     const { deliveryTag } = (await channel.get('q')) as Delivery;
     driver.cut();

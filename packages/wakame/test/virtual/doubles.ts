@@ -195,12 +195,18 @@ export class BareDriver extends RemoteDriver {
 
   override get table(): RoutingTable {
     const table = this.inner.table;
+    const remote =
+      <A extends unknown[], R>(local: (...args: A) => R) =>
+      async (...args: A): Promise<Awaited<R>> => {
+        await roundTrip();
+        return await local(...args);
+      };
     return {
       coherent: false,
-      exchange: async (name, known) => (await roundTrip(), table.exchange(name, known)),
-      bindingsTo: async (type, destination) => (await roundTrip(), table.bindingsTo(type, destination)),
-      exchanges: async () => (await roundTrip(), table.exchanges()),
-      apply: async (changes) => (await roundTrip(), table.apply(changes)),
+      exchange: remote((...args: Parameters<RoutingTable['exchange']>) => table.exchange(...args)),
+      bindingsTo: remote((...args: Parameters<RoutingTable['bindingsTo']>) => table.bindingsTo(...args)),
+      exchanges: remote(() => table.exchanges()),
+      apply: remote((changes: Parameters<RoutingTable['apply']>[0]) => table.apply(changes)),
       watch: () => () => {},
     };
   }
@@ -249,7 +255,7 @@ export class BroadcastingDriver extends RemoteDriver {
     return super.open(options);
   }
 
-  override readonly broadcast: Broadcast = {
+  readonly #broadcast: Broadcast = {
     publish: async (messages, exchanges) => {
       await roundTrip();
       return messages.map((message, i) => {
@@ -268,6 +274,10 @@ export class BroadcastingDriver extends RemoteDriver {
       };
     },
   };
+
+  override get broadcast(): Broadcast {
+    return this.#broadcast;
+  }
 
   /** How many subscriptions there are on an exchange. */
   subscriptions(exchange: string): number {

@@ -79,7 +79,11 @@ class Client {
     return this.driver.send(bodies.map((body) => ({ queue, message: stored(body) })));
   }
 
-  async sendOne(queue: string, body: string, options: Partial<Outbound> & { properties?: StoredMessage['properties'] } = {}) {
+  async sendOne(
+    queue: string,
+    body: string,
+    options: Partial<Outbound> & { properties?: StoredMessage['properties'] } = {},
+  ) {
     const { properties, ...rest } = options;
     const [result] = await this.driver.send([{ queue, message: stored(body, properties), ...rest }]);
     return result;
@@ -87,7 +91,9 @@ class Client {
 
   take(requests: readonly TakeRequest[], options: Partial<TakeOptions> = {}) {
     const requestId = ++this.#request;
-    return Promise.resolve(this.driver.take(requests, { requestId, limit: 1000, order: 'fair', waitMs: 0, ...options }));
+    return Promise.resolve(
+      this.driver.take(requests, { requestId, limit: 1000, order: 'fair', waitMs: 0, ...options }),
+    );
   }
 
   takeFrom(queue: string, credit = 1000, options: Partial<TakeOptions> = {}) {
@@ -152,7 +158,12 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         const first = await a.declare('q', { durable: true, messageTtl: 100_000, arguments: args });
         expect(first).toMatchObject({ name: 'q', messageCount: 0, consumerCount: 0 });
         const second = await b.declare('q', { autoDelete: true });
-        expect(second?.options).toMatchObject({ durable: true, autoDelete: false, messageTtl: 100_000, arguments: args });
+        expect(second?.options).toMatchObject({
+          durable: true,
+          autoDelete: false,
+          messageTtl: 100_000,
+          arguments: args,
+        });
       });
 
       test('stat and list know those that exist, of whatever connection', async () => {
@@ -172,7 +183,16 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         await a.declare('q');
         await a.declare('other');
         await a.driver.table.apply([
-          { kind: 'bind', binding: { source: 'amq.direct', destinationType: 'queue', destination: 'q', routingKey: 'k', arguments: {} } },
+          {
+            kind: 'bind',
+            binding: {
+              source: 'amq.direct',
+              destinationType: 'queue',
+              destination: 'q',
+              routingKey: 'k',
+              arguments: {},
+            },
+          },
         ]);
         await a.send('q', 'x', 'y');
         expect(await a.driver.remove([{ queue: 'q' }, { queue: 'none' }])).toEqual([2, 'missing']);
@@ -243,7 +263,11 @@ export function driverContract(name: string, under: DriverUnderTest): void {
           type: 't',
           appId: 'a',
         };
-        const message = { ...stored('x', properties), body: new Uint8Array([0, 255, 128, 10]), extra: { DelaySeconds: 5 } };
+        const message = {
+          ...stored('x', properties),
+          body: new Uint8Array([0, 255, 128, 10]),
+          extra: { DelaySeconds: 5 },
+        };
         expect(await a.driver.send([{ queue: 'q', message }])).toEqual(['stored']);
         await a.send('q', '1', '2', '3');
         const [first, ...rest] = await b.takeFrom('q');
@@ -347,7 +371,10 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         }
         const counted = rounds[0]?.[1] !== undefined;
         expect(rounds).toEqual(
-          [false, false, true, true, true].map((redelivered, i) => [redelivered, counted ? [0, 0, 1, 1, 2][i] : undefined]),
+          [false, false, true, true, true].map((redelivered, i) => [
+            redelivered,
+            counted ? [0, 0, 1, 1, 2][i] : undefined,
+          ]),
         );
       });
 
@@ -525,19 +552,22 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         expect(await a.driver.stat(['q'])).toEqual([undefined]);
       });
 
-      test.runIf(features.singleActiveConsumer)('the first one has a single-active queue alone, then the next', async () => {
-        const [a, b] = await two();
-        await a.declare('q', { singleActiveConsumer: true });
-        await a.driver.attach([consumer('1')]);
-        await b.driver.attach([consumer('2')]);
-        await a.send('q', '1', '2');
-        expect(await b.takeFrom('q')).toEqual([]);
-        expect(texts(await a.takeFrom('q', 1))).toEqual(['1']);
-        await b.watch('q');
-        await a.driver.detach([consumer('1')]);
-        await eventually(async () => b.hints.includes('ready q') || features.pollInterval !== undefined);
-        expect(texts(await b.takeFrom('q'))).toEqual(['2']);
-      });
+      test.runIf(features.singleActiveConsumer)(
+        'the first one has a single-active queue alone, then the next',
+        async () => {
+          const [a, b] = await two();
+          await a.declare('q', { singleActiveConsumer: true });
+          await a.driver.attach([consumer('1')]);
+          await b.driver.attach([consumer('2')]);
+          await a.send('q', '1', '2');
+          expect(await b.takeFrom('q')).toEqual([]);
+          expect(texts(await a.takeFrom('q', 1))).toEqual(['1']);
+          await b.watch('q');
+          await a.driver.detach([consumer('1')]);
+          await eventually(async () => b.hints.includes('ready q') || features.pollInterval !== undefined);
+          expect(texts(await b.takeFrom('q'))).toEqual(['2']);
+        },
+      );
     });
 
     describe.runIf(features.pollInterval === undefined && !features.longPoll)('hints', () => {
@@ -625,7 +655,10 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         expect(texts(await a.takeFrom('q'))).toEqual(['past']);
         expect(await a.count('q')).toBe(0);
         let taken: readonly Taken[] = [];
-        await eventually(async () => (taken = await a.takeFrom('q')).length > 0);
+        await eventually(async () => {
+          taken = await a.takeFrom('q');
+          return taken.length > 0;
+        });
         expect(texts(taken)).toEqual(['later']);
         expect(Date.now()).toBeGreaterThanOrEqual(notBefore);
       });
@@ -861,9 +894,15 @@ export function driverContract(name: string, under: DriverUnderTest): void {
       test('has bindings once each, told apart by key and arguments', async () => {
         const a = await one();
         await a.declare('q');
-        const bindings = [binding('x', 'q', 'a'), binding('x', 'q', 'b'), binding('x', 'q', 'a', { h: 1 }), binding('x', 'y', 'a')];
+        const bindings = [
+          binding('x', 'q', 'a'),
+          binding('x', 'q', 'b'),
+          binding('x', 'q', 'a', { h: 1 }),
+          binding('x', 'y', 'a'),
+        ];
         await a.driver.table.apply([exchange('x'), exchange('y')]);
-        for (let i = 0; i < 2; i++) await a.driver.table.apply(bindings.map((one) => ({ kind: 'bind', binding: one }) as const));
+        for (let i = 0; i < 2; i++)
+          await a.driver.table.apply(bindings.map((one) => ({ kind: 'bind', binding: one }) as const));
         expect((await record(a, 'x'))?.bindings).toHaveLength(4);
         expect(await a.driver.table.bindingsTo('queue', 'q')).toHaveLength(3);
         expect(await a.driver.table.bindingsTo('exchange', 'y')).toEqual([binding('x', 'y', 'a')]);

@@ -5,7 +5,20 @@ import { MemoryDriver } from '../../src/transports/memory/index.js';
 import { completed } from '../../src/transports/virtual/emulation/index.js';
 import { BareDriver, BroadcastingDriver } from './doubles.js';
 import { driverContract } from './driver-contract.js';
-import { consume, drain, freshBroker, memoryModule, message, moduleOf, oneChannel, open, parametersOf, publish, settled, textOf } from './harness.js';
+import {
+  consume,
+  drain,
+  freshBroker,
+  type memoryModule,
+  message,
+  moduleOf,
+  oneChannel,
+  open,
+  parametersOf,
+  publish,
+  settled,
+  textOf,
+} from './harness.js';
 
 const bareModule = () => moduleOf(() => new BareDriver());
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -17,7 +30,10 @@ driverContract('the same, completed', {
   emptyStore,
   lacks: { delay: false, messageTtl: false, maxLength: false },
 });
-driverContract('a store that broadcasts, completed', { createDriver: () => completed(new BroadcastingDriver()), emptyStore });
+driverContract('a store that broadcasts, completed', {
+  createDriver: () => completed(new BroadcastingDriver()),
+  emptyStore,
+});
 
 test('a driver that lacks nothing is used as it is', () => {
   const driver = new MemoryDriver();
@@ -30,7 +46,9 @@ describe('delay', () => {
     await channel.queueDeclare('q');
     const now = Date.now();
     const arrivals: [string, number][] = [];
-    const inbox = await consume(channel, 'q', { onDelivery: (delivery) => arrivals.push([textOf(delivery), Date.now()]) });
+    const inbox = await consume(channel, 'q', {
+      onDelivery: (delivery) => arrivals.push([textOf(delivery), Date.now()]),
+    });
     await publish(channel, 'later', { routingKey: 'q', notBefore: now + 80 });
     await publish(channel, 'soon', { routingKey: 'q', notBefore: now + 40 });
     await publish(channel, 'at once', { routingKey: 'q' });
@@ -104,9 +122,13 @@ describe('delay', () => {
   test("what it writes on a message is not the application's to see, nor a dead letter's to keep", async () => {
     const { channel } = await oneChannel(bareModule());
     await channel.queueDeclare('graves');
-    await channel.queueDeclare('q', { arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' } });
+    await channel.queueDeclare('q', {
+      arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' },
+    });
     await publish(channel, 'm', { routingKey: 'q', notBefore: Date.now() + 20, expiration: '60000' });
-    const inbox = await consume(channel, 'q', { onDelivery: ({ deliveryTag }) => void channel.reject(deliveryTag, { requeue: false }) });
+    const inbox = await consume(channel, 'q', {
+      onDelivery: ({ deliveryTag }) => void channel.reject(deliveryTag, { requeue: false }),
+    });
     await inbox.count(1);
     expect(inbox.deliveries[0]?.properties).toEqual({ expiration: '60000' });
     for (;;) {
@@ -156,20 +178,33 @@ describe('queue TTL', () => {
 describe('maximum length', () => {
   test('in bytes is refused, for it cannot be kept', async () => {
     const { channel } = await oneChannel(bareModule());
-    await expect(channel.queueDeclare('q', { arguments: { 'x-max-length-bytes': 10 } })).rejects.toMatchObject({ code: 'NOT_SUPPORTED' });
+    await expect(channel.queueDeclare('q', { arguments: { 'x-max-length-bytes': 10 } })).rejects.toMatchObject({
+      code: 'NOT_SUPPORTED',
+    });
   });
 
   test('a batch is cut where the queue is full', async () => {
     const { channel } = await oneChannel(bareModule());
     await channel.queueDeclare('q', { arguments: { 'x-max-length': 3, 'x-overflow': 'reject-publish' } });
-    const results = await Promise.allSettled(['1', '2', '3', '4', '5'].map((text) => publish(channel, text, { routingKey: 'q' })));
-    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'rejected']);
+    const results = await Promise.allSettled(
+      ['1', '2', '3', '4', '5'].map((text) => publish(channel, text, { routingKey: 'q' })),
+    );
+    expect(results.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'fulfilled',
+      'fulfilled',
+      'rejected',
+      'rejected',
+    ]);
     expect(await drain(channel, 'q')).toEqual(['1', '2', '3']);
   });
 });
 
 describe('fanout by the store', () => {
-  async function subscribed(queues: readonly string[], options: { readonly module?: ReturnType<typeof memoryModule>; readonly broker?: string } = {}) {
+  async function subscribed(
+    queues: readonly string[],
+    options: { readonly module?: ReturnType<typeof memoryModule>; readonly broker?: string } = {},
+  ) {
     const driver = new BroadcastingDriver();
     const broker = options.broker ?? freshBroker();
     const opened = await open({ broker, module: options.module ?? moduleOf(() => driver) });
@@ -226,7 +261,10 @@ describe('fanout by the store', () => {
     await inbox.count(1);
     await publish(channel, 'news', { exchange: 'news' });
     await inbox.count(2);
-    expect(await Promise.all(inbox.deliveries.map(({ deliveryTag }) => channel.ack(deliveryTag)))).toEqual([true, true]);
+    expect(await Promise.all(inbox.deliveries.map(({ deliveryTag }) => channel.ack(deliveryTag)))).toEqual([
+      true,
+      true,
+    ]);
   });
 
   test('bindings made and undone while consuming count at once', async () => {
@@ -272,7 +310,11 @@ describe('fanout by the store', () => {
     await channel.qos({ prefetch: 1, scope: 'consumer' });
     const inbox = await consume(channel, 'q');
     for (let i = 0; i < 11; i++) {
-      await Promise.all(Array.from({ length: 1000 }, (_, j) => channel.publish(message(`${i * 1000 + j}`, { exchange: 'news' }), 'confirmed')));
+      await Promise.all(
+        Array.from({ length: 1000 }, (_, j) =>
+          channel.publish(message(`${i * 1000 + j}`, { exchange: 'news' }), 'confirmed'),
+        ),
+      );
     }
     await settled();
     expect(inbox.texts).toEqual(['0']);

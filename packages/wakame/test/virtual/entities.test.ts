@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { consume, drain, freshBroker, oneChannel, open, publish, settled } from './harness.js';
 
-const refusal = (code: string, text: string) => expect.objectContaining({ code, message: expect.stringContaining(text) });
+const refusal = (code: string, text: string) =>
+  expect.objectContaining({ code, message: expect.stringContaining(text) });
 
 describe('exchanges', () => {
   test('may be declared again with the same settings; a difference is named', async () => {
@@ -11,7 +12,10 @@ describe('exchanges', () => {
     await channel.exchangeDeclare('x', 'topic', settings);
     await channel.exchangeDeclare('x', 'topic', settings);
     await expect(channel.exchangeDeclare('x', 'direct', settings)).rejects.toEqual(
-      refusal('PRECONDITION_FAILED', "inequivalent arg 'type' for exchange 'x' in vhost '/': received 'direct' but current is 'topic'"),
+      refusal(
+        'PRECONDITION_FAILED',
+        "inequivalent arg 'type' for exchange 'x' in vhost '/': received 'direct' but current is 'topic'",
+      ),
     );
     await expect(channel.exchangeDeclare('x', 'topic', { ...settings, durable: false })).rejects.toEqual(
       refusal('PRECONDITION_FAILED', "inequivalent arg 'durable'"),
@@ -37,7 +41,9 @@ describe('exchanges', () => {
 
   test('of a type that nobody knows are refused with the nearest', async () => {
     const { channel } = await oneChannel();
-    await expect(channel.exchangeDeclare('x', 'topics')).rejects.toEqual(refusal('NOT_SUPPORTED', "did you mean 'topic'"));
+    await expect(channel.exchangeDeclare('x', 'topics')).rejects.toEqual(
+      refusal('NOT_SUPPORTED', "did you mean 'topic'"),
+    );
   });
 
   test("the broker's own: declared as they are, never new, never deleted", async () => {
@@ -70,7 +76,9 @@ describe('exchanges', () => {
     );
     await channel.exchangeDelete('x');
     await channel.exchangeDelete('x', { ifUnused: true });
-    await expect(publish(channel, 'm', { exchange: 'x', routingKey: 'k' })).rejects.toEqual(refusal('NOT_FOUND', "no exchange 'x'"));
+    await expect(publish(channel, 'm', { exchange: 'x', routingKey: 'k' })).rejects.toEqual(
+      refusal('NOT_FOUND', "no exchange 'x'"),
+    );
   });
 
   test('internal ones take messages from exchanges only', async () => {
@@ -96,14 +104,20 @@ describe('exchanges', () => {
     await channel.queueUnbind({ queue: 'q', exchange: 'x', routingKey: 'a' });
     await channel.exchangeDeclare('x', 'direct', { passive: true });
     await channel.queueUnbind({ queue: 'q', exchange: 'x', routingKey: 'b' });
-    await expect(channel.exchangeDeclare('x', 'direct', { passive: true })).rejects.toEqual(refusal('NOT_FOUND', "'x'"));
+    await expect(channel.exchangeDeclare('x', 'direct', { passive: true })).rejects.toEqual(
+      refusal('NOT_FOUND', "'x'"),
+    );
   });
 
   test('bound and unbound: a source and a destination must exist for the one, need not for the other', async () => {
     const { channel } = await oneChannel();
     await channel.exchangeDeclare('x', 'fanout');
-    await expect(channel.exchangeBind({ destination: 'none', source: 'x', routingKey: '' })).rejects.toEqual(refusal('NOT_FOUND', "'none'"));
-    await expect(channel.exchangeBind({ destination: 'x', source: 'none', routingKey: '' })).rejects.toEqual(refusal('NOT_FOUND', "'none'"));
+    await expect(channel.exchangeBind({ destination: 'none', source: 'x', routingKey: '' })).rejects.toEqual(
+      refusal('NOT_FOUND', "'none'"),
+    );
+    await expect(channel.exchangeBind({ destination: 'x', source: 'none', routingKey: '' })).rejects.toEqual(
+      refusal('NOT_FOUND', "'none'"),
+    );
     await channel.exchangeUnbind({ destination: 'x', source: 'none', routingKey: '' });
   });
 });
@@ -117,7 +131,11 @@ describe('queues', () => {
     await channel.qos({ prefetch: 1, scope: 'consumer' });
     const inbox = await consume(channel, 'q');
     await inbox.count(1);
-    expect(await channel.queueDeclare('q', { passive: true })).toEqual({ queue: 'q', messageCount: 1, consumerCount: 1 });
+    expect(await channel.queueDeclare('q', { passive: true })).toEqual({
+      queue: 'q',
+      messageCount: 1,
+      consumerCount: 1,
+    });
   });
 
   test('declared again with other settings are refused, naming the setting', async () => {
@@ -125,7 +143,10 @@ describe('queues', () => {
     await channel.queueDeclare('q', { durable: true, arguments: { 'x-max-length': 5, 'x-mine': 1 } });
     await channel.queueDeclare('q', { durable: true, arguments: { 'x-max-length': 5n, 'x-mine': 2 } });
     await expect(channel.queueDeclare('q', { durable: true })).rejects.toEqual(
-      refusal('PRECONDITION_FAILED', "inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but current is 5"),
+      refusal(
+        'PRECONDITION_FAILED',
+        "inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but current is 5",
+      ),
     );
     await expect(channel.queueDeclare('q', { arguments: { 'x-max-length': 5 } })).rejects.toEqual(
       refusal('PRECONDITION_FAILED', "inequivalent arg 'durable'"),
@@ -155,23 +176,28 @@ describe('queues', () => {
     );
   });
 
-  test.each(['get', 'consume', 'purge', 'bind', 'passive'] as const)('%s: NOT_FOUND for one that does not exist', async (what) => {
-    const { channel } = await oneChannel();
-    const attempts = {
-      get: () => channel.get('none'),
-      consume: () => consume(channel, 'none'),
-      purge: () => channel.queuePurge('none'),
-      bind: () => channel.queueBind({ queue: 'none', exchange: 'amq.direct', routingKey: 'k' }),
-      passive: () => channel.queueDeclare('none', { passive: true }),
-    };
-    await expect(attempts[what]()).rejects.toEqual(refusal('NOT_FOUND', "no queue 'none' in vhost '/'"));
-    expect(channel.state).toBe('open');
-  });
+  test.each(['get', 'consume', 'purge', 'bind', 'passive'] as const)(
+    '%s: NOT_FOUND for one that does not exist',
+    async (what) => {
+      const { channel } = await oneChannel();
+      const attempts = {
+        get: () => channel.get('none'),
+        consume: () => consume(channel, 'none'),
+        purge: () => channel.queuePurge('none'),
+        bind: () => channel.queueBind({ queue: 'none', exchange: 'amq.direct', routingKey: 'k' }),
+        passive: () => channel.queueDeclare('none', { passive: true }),
+      };
+      await expect(attempts[what]()).rejects.toEqual(refusal('NOT_FOUND', "no queue 'none' in vhost '/'"));
+      expect(channel.state).toBe('open');
+    },
+  );
 
   test('binding to an exchange that does not exist: NOT_FOUND; unbinding is no error', async () => {
     const { channel } = await oneChannel();
     await channel.queueDeclare('q');
-    await expect(channel.queueBind({ queue: 'q', exchange: 'none', routingKey: 'k' })).rejects.toEqual(refusal('NOT_FOUND', "exchange 'none'"));
+    await expect(channel.queueBind({ queue: 'q', exchange: 'none', routingKey: 'k' })).rejects.toEqual(
+      refusal('NOT_FOUND', "exchange 'none'"),
+    );
     await channel.queueUnbind({ queue: 'q', exchange: 'none', routingKey: 'k' });
     await channel.queueUnbind({ queue: 'none', exchange: 'amq.direct', routingKey: 'k' });
   });
@@ -187,11 +213,15 @@ describe('queues', () => {
     const { channel } = await oneChannel();
     await channel.queueDeclare('q');
     await publish(channel, 'm', { routingKey: 'q' });
-    await expect(channel.queueDelete('q', { ifEmpty: true })).rejects.toEqual(refusal('PRECONDITION_FAILED', "queue 'q' in vhost '/' not empty"));
+    await expect(channel.queueDelete('q', { ifEmpty: true })).rejects.toEqual(
+      refusal('PRECONDITION_FAILED', "queue 'q' in vhost '/' not empty"),
+    );
     await channel.qos({ prefetch: 1, scope: 'consumer' });
     const inbox = await consume(channel, 'q');
     await inbox.count(1);
-    await expect(channel.queueDelete('q', { ifUnused: true })).rejects.toEqual(refusal('PRECONDITION_FAILED', "queue 'q' in vhost '/' in use"));
+    await expect(channel.queueDelete('q', { ifUnused: true })).rejects.toEqual(
+      refusal('PRECONDITION_FAILED', "queue 'q' in vhost '/' in use"),
+    );
     await publish(channel, 'm', { routingKey: 'q' });
     expect(await channel.queueDelete('q')).toBe(1);
     expect(await channel.queueDelete('q')).toBe(0);

@@ -64,7 +64,7 @@ export interface TestChannel {
   readonly closed: Promise<MessagingError | undefined>;
 }
 
-export interface Opening extends Partial<ConnectionParameters> {
+export interface Opening extends Partial<Omit<ConnectionParameters, 'transport'>> {
   readonly broker: string;
   readonly module?: TransportModule;
   /** Open again what was lost. */
@@ -100,7 +100,9 @@ export async function openChannel(connection: TransportConnection): Promise<Test
 }
 
 /** One channel on a broker of its own. */
-export async function oneChannel(module?: TransportModule): Promise<TestChannel & { readonly broker: string; readonly opened: Opened }> {
+export async function oneChannel(
+  module?: TransportModule,
+): Promise<TestChannel & { readonly broker: string; readonly opened: Opened }> {
   const broker = freshBroker();
   const opened = await open(module === undefined ? { broker } : { broker, module });
   return { ...(await opened.channel()), broker, opened };

@@ -79,7 +79,7 @@ describe('channels', () => {
   test('have the lowest free number', async () => {
     const { connection } = await open({ broker: freshBroker() });
     const events = { onClose: () => {}, onReturned: () => {} };
-    const channels = [];
+    const channels: TransportChannel[] = [];
     for (let i = 0; i < 3; i++) channels.push(await connection.openChannel('publish', events));
     await channels[1]?.close();
     channels.push(await connection.openChannel('consume', events), await connection.openChannel('consume', events));
@@ -102,7 +102,12 @@ describe('channels', () => {
 
   test('closing carries out what was asked before', async () => {
     const { channel, opened } = await oneChannel(moduleOf(() => new RemoteDriver()));
-    const calls = [channel.queueDeclare('q'), publish(channel, '1', { routingKey: 'q' }), consume(channel, 'q'), channel.close()];
+    const calls = [
+      channel.queueDeclare('q'),
+      publish(channel, '1', { routingKey: 'q' }),
+      consume(channel, 'q'),
+      channel.close(),
+    ];
     await Promise.all(calls);
     const { channel: next } = await opened.channel();
     expect(await next.queueDeclare('q', { passive: true })).toEqual({ queue: 'q', messageCount: 1, consumerCount: 0 });
@@ -231,7 +236,10 @@ describe('a loss', () => {
     await channel.queueDeclare('q');
     await publish(channel, 'm', { routingKey: 'q' });
     memoryBroker(broker).stop();
-    await expect(open({ broker, transport: first.transport })).rejects.toMatchObject({ code: 'CONNECT_FAILED', recoverable: true });
+    await expect(open({ broker, transport: first.transport })).rejects.toMatchObject({
+      code: 'CONNECT_FAILED',
+      recoverable: true,
+    });
     memoryBroker(broker).start();
     const { channel: next } = await (await open({ broker, transport: first.transport })).channel();
     expect(await drain(next, 'q')).toEqual(['m']);
@@ -302,7 +310,11 @@ describe('deliveries outlive the connection', () => {
 describe('a take whose answer was lost', () => {
   const flags = async (channel: TransportChannel) => {
     const all: [string, boolean][] = [];
-    for (let got = await channel.get('q', { noAck: true }); got !== undefined; got = await channel.get('q', { noAck: true })) {
+    for (
+      let got = await channel.get('q', { noAck: true });
+      got !== undefined;
+      got = await channel.get('q', { noAck: true })
+    ) {
       all.push([textOf(got), got.redelivered]);
     }
     return all;

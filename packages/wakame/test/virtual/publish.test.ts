@@ -1,7 +1,7 @@
 /** Publishing through a channel: answers, unroutable messages, batches. */
 import { describe, expect, test } from 'vitest';
 import { MessageNacked, UnroutableError } from '../../src/errors.js';
-import type { UnroutablePolicy } from '../../src/transport/contract.js';
+import type { UnroutablePolicy } from '../../src/transport/message.js';
 import { BareDriver, RemoteDriver } from './doubles.js';
 import { drain, freshBroker, message, moduleOf, oneChannel, open, publish, textOf } from './harness.js';
 
@@ -18,7 +18,13 @@ describe('what the store answers', () => {
     await channel.queueDeclare('q');
     const properties = { contentType: 'text/plain', priority: 0, headers: { a: [1, { b: null }] }, correlationId: 'c' };
     await publish(channel, 'body', { routingKey: 'q', ...properties });
-    expect(await channel.get('q')).toMatchObject({ exchange: '', routingKey: 'q', properties, redelivered: false, messageCount: 0 });
+    expect(await channel.get('q')).toMatchObject({
+      exchange: '',
+      routingKey: 'q',
+      properties,
+      redelivered: false,
+      messageCount: 0,
+    });
   });
 
   test('full: nacked, though other queues took it', async () => {
@@ -37,7 +43,10 @@ describe('what the store answers', () => {
     const { channel, driver } = await remoteChannel();
     await channel.queueDeclare('q');
     driver.fail('send', { done: true });
-    await expect(publish(channel, '1', { routingKey: 'q' })).rejects.toMatchObject({ code: 'STORE_ERROR', outcome: 'unknown' });
+    await expect(publish(channel, '1', { routingKey: 'q' })).rejects.toMatchObject({
+      code: 'STORE_ERROR',
+      outcome: 'unknown',
+    });
     await publish(channel, '2', { routingKey: 'q' });
     expect(await drain(channel, 'q')).toEqual(['1', '2']);
   });
@@ -67,7 +76,10 @@ describe('what cannot be sent rejects alone, before anything is sent', () => {
     const { channel } = await remoteChannel(new RemoteDriver({ maxMessageBytes: 10 }));
     await channel.queueDeclare('q');
     await publish(channel, '0123456789', { routingKey: 'q' });
-    await expect(publish(channel, '0123456789a', { routingKey: 'q' })).rejects.toMatchObject({ code: 'MESSAGE_TOO_LARGE', outcome: 'not-sent' });
+    await expect(publish(channel, '0123456789a', { routingKey: 'q' })).rejects.toMatchObject({
+      code: 'MESSAGE_TOO_LARGE',
+      outcome: 'not-sent',
+    });
   });
 
   test('one bad publish among 200: the other 199 arrive once, in order', async () => {
@@ -78,7 +90,13 @@ describe('what cannot be sent rejects alone, before anything is sent', () => {
     );
     const results = await Promise.allSettled(publishes);
     expect(results.flatMap(({ status }, i) => (status === 'rejected' ? [i] : []))).toEqual([100]);
-    expect(results[100]).toMatchObject({ reason: { code: 'NOT_FOUND', outcome: 'refused', message: expect.stringContaining("no exchange 'missing' in vhost '/'") } });
+    expect(results[100]).toMatchObject({
+      reason: {
+        code: 'NOT_FOUND',
+        outcome: 'refused',
+        message: expect.stringContaining("no exchange 'missing' in vhost '/'"),
+      },
+    });
     const expected = Array.from({ length: 200 }, (_, i) => `${i}`).filter((text) => text !== '100');
     expect(await drain(channel, 'q')).toEqual(expected);
   });
@@ -100,7 +118,11 @@ describe.each([
   test('reject', async () => {
     const { failure, returned } = await attempt('reject');
     expect(failure).toBeInstanceOf(UnroutableError);
-    expect(failure).toMatchObject({ code: 'UNROUTABLE', outcome: 'refused', returned: { replyCode: 312, replyText: 'NO_ROUTE', exchange: '', ...where } });
+    expect(failure).toMatchObject({
+      code: 'UNROUTABLE',
+      outcome: 'refused',
+      returned: { replyCode: 312, replyText: 'NO_ROUTE', exchange: '', ...where },
+    });
     expect(returned).toEqual([]);
   });
 
@@ -123,7 +145,9 @@ describe('before a message is unroutable', () => {
     const { channel, broker } = await remoteChannel(driver);
     await channel.queueDeclare('q');
     await channel.exchangeDeclare('x', 'direct');
-    await expect(publish(channel, '1', { exchange: 'x', routingKey: 'k' })).rejects.toMatchObject({ code: 'UNROUTABLE' });
+    await expect(publish(channel, '1', { exchange: 'x', routingKey: 'k' })).rejects.toMatchObject({
+      code: 'UNROUTABLE',
+    });
     const other = await (await open({ broker, module: moduleOf(() => new BareDriver()) })).channel();
     await other.channel.queueBind({ queue: 'q', exchange: 'x', routingKey: 'k' });
     await publish(channel, '2', { exchange: 'x', routingKey: 'k' });
@@ -132,7 +156,9 @@ describe('before a message is unroutable', () => {
 
   test('so does an exchange, and a queue that took the place of another', async () => {
     const { channel, broker } = await remoteChannel(new BareDriver());
-    await expect(publish(channel, '1', { exchange: 'x', routingKey: 'k' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(publish(channel, '1', { exchange: 'x', routingKey: 'k' })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
     const other = await (await open({ broker, module: moduleOf(() => new BareDriver()) })).channel();
     await other.channel.exchangeDeclare('x', 'direct');
     await other.channel.queueDeclare('q1');
@@ -163,7 +189,9 @@ describe('batches', () => {
     const { channel, driver, opened } = await remoteChannel();
     const { channel: second } = await opened.channel();
     await channel.queueDeclare('q');
-    const publishes = Array.from({ length: 1000 }, (_, i) => publish(i % 2 === 0 ? channel : second, `${i}`, { routingKey: 'q' }));
+    const publishes = Array.from({ length: 1000 }, (_, i) =>
+      publish(i % 2 === 0 ? channel : second, `${i}`, { routingKey: 'q' }),
+    );
     expect(channel.bufferedBytes).toBeGreaterThan(0);
     await Promise.all(publishes);
     expect(driver.callsOf('send').map(({ size }) => size)).toEqual([1000]);
@@ -175,7 +203,7 @@ describe('batches', () => {
     const { channel, driver } = await remoteChannel();
     await channel.queueDeclare('q');
     const release = driver.hold();
-    const publishes = [];
+    const publishes: Promise<void>[] = [];
     for (let i = 0; i < 3; i++) {
       publishes.push(publish(channel, `${i}`, { routingKey: 'q' }));
       await new Promise((resolve) => setImmediate(resolve));

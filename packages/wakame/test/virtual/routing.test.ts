@@ -1,7 +1,12 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MemoryTable } from '../../src/transports/memory/table.js';
-import type { BindingRecord, ExchangeRecord, RoutingTable, StoredMessage } from '../../src/transports/virtual/driver.js';
+import type {
+  BindingRecord,
+  ExchangeRecord,
+  RoutingTable,
+  StoredMessage,
+} from '../../src/transports/virtual/driver.js';
 import { type Route, Router } from '../../src/transports/virtual/routing/router.js';
 
 type Kind = 'direct' | 'fanout' | 'topic' | 'headers';
@@ -44,7 +49,8 @@ const routeOf = (router: Router, message: StoredMessage): Route | undefined => {
   return route;
 };
 
-const queues = (router: Router, ...args: Parameters<typeof to>) => [...(routeOf(router, to(...args))?.queues ?? ['none'])].sort();
+const queues = (router: Router, ...args: Parameters<typeof to>) =>
+  [...(routeOf(router, to(...args))?.queues ?? ['none'])].sort();
 
 function made(...changes: Parameters<MemoryTable['apply']>[0]) {
   const table = new MemoryTable();
@@ -85,7 +91,11 @@ describe('exchange types', () => {
   });
 
   test('headers', () => {
-    const { router } = made(put('h', 'headers'), bind('h', 'q1', '', { a: 1 }), bind('h', 'q2', '', { 'x-match': 'any', a: 2, b: 2 }));
+    const { router } = made(
+      put('h', 'headers'),
+      bind('h', 'q1', '', { a: 1 }),
+      bind('h', 'q2', '', { 'x-match': 'any', a: 2, b: 2 }),
+    );
     expect(queues(router, 'h', '', { a: 1 })).toEqual(['q1']);
     expect(queues(router, 'h', '', { a: 1, b: 2 })).toEqual(['q1', 'q2']);
     expect(queues(router, 'h')).toEqual([]);
@@ -122,13 +132,26 @@ describe('exchanges bound to exchanges', () => {
   });
 
   test('cycles end', () => {
-    const { router } = made(put('a', 'fanout'), put('b', 'fanout'), bind('a', 'b'), bind('b', 'a'), bind('b', 'q1'), bind('a', 'a'));
+    const { router } = made(
+      put('a', 'fanout'),
+      put('b', 'fanout'),
+      bind('a', 'b'),
+      bind('b', 'a'),
+      bind('b', 'q1'),
+      bind('a', 'a'),
+    );
     expect(queues(router, 'a')).toEqual(['q1']);
     expect(queues(router, 'b')).toEqual(['q1']);
   });
 
   test('an exchange deleted meanwhile takes its bindings with it', () => {
-    const { router, table } = made(put('a', 'fanout'), put('b', 'fanout'), bind('a', 'b'), bind('b', 'q1'), bind('a', 'q2'));
+    const { router, table } = made(
+      put('a', 'fanout'),
+      put('b', 'fanout'),
+      bind('a', 'b'),
+      bind('b', 'q1'),
+      bind('a', 'q2'),
+    );
     table.apply([{ kind: 'delete-exchange', name: 'b' }]);
     expect(queues(router, 'a')).toEqual(['q2']);
     expect(table.bindingsTo('exchange', 'b')).toEqual([]);
@@ -154,7 +177,9 @@ describe('alternate exchanges', () => {
   test('the default exchange can be one; one that does not exist takes nothing; cycles end', () => {
     expect(queues(made(put('d', 'direct', { alternate: '' })).router, 'd', 'name')).toEqual(['name']);
     expect(queues(made(put('d', 'direct', { alternate: 'none' })).router, 'd', 'x')).toEqual([]);
-    expect(queues(made(put('a', 'direct', { alternate: 'b' }), put('b', 'direct', { alternate: 'a' })).router, 'a', 'x')).toEqual([]);
+    expect(
+      queues(made(put('a', 'direct', { alternate: 'b' }), put('b', 'direct', { alternate: 'a' })).router, 'a', 'x'),
+    ).toEqual([]);
   });
 });
 
@@ -165,7 +190,13 @@ test('internal exchanges are told as such', () => {
 });
 
 test('fanout by the store: its exchange instead of its queues, wherever it stands on the way', () => {
-  const { table } = made(put('t', 'topic'), put('f', 'fanout'), bind('t', 'f', '#'), bind('t', 'q1', 'a'), bind('f', 'q2'));
+  const { table } = made(
+    put('t', 'topic'),
+    put('f', 'fanout'),
+    bind('t', 'f', '#'),
+    bind('t', 'q1', 'a'),
+    bind('f', 'q2'),
+  );
   expect(routeOf(new Router(table, true), to('t', 'a'))).toMatchObject({ queues: ['q1'], broadcasts: ['f'] });
 });
 
@@ -216,7 +247,10 @@ describe('what is known of the table', () => {
     const { table } = remote(inner);
     let broken = true;
     const router = new Router(
-      { ...table, exchange: async (name, known) => (broken ? Promise.reject(new Error('down')) : table.exchange(name, known)) },
+      {
+        ...table,
+        exchange: async (name, known) => (broken ? Promise.reject(new Error('down')) : table.exchange(name, known)),
+      },
       false,
     );
     await expect(router.route(to('d', 'a'))).rejects.toThrow('down');
@@ -227,18 +261,30 @@ describe('what is known of the table', () => {
 
 test('any graph of bindings gives what following every path by hand gives', () => {
   const names = ['a', 'b', 'c', 'd'] as const;
-  const kinds = fc.record(Object.fromEntries(names.map((name) => [name, fc.constantFrom<Kind>('direct', 'fanout', 'topic')])));
+  const kinds = fc.record(
+    Object.fromEntries(names.map((name) => [name, fc.constantFrom<Kind>('direct', 'fanout', 'topic')])),
+  );
   const key = fc.constantFrom('x', 'y', 'x.y', '*', '#', 'x.*', '#.y');
-  const edge = fc.record({ source: fc.constantFrom(...names), destination: fc.constantFrom(...names, 'q1', 'q2', 'q3'), key });
-  const scenario = fc.record({ kinds, edges: fc.array(edge, { maxLength: 15 }), start: fc.constantFrom(...names), routingKey: fc.constantFrom('x', 'y', 'x.y', 'z') });
-  fc.assert(
+  const edge = fc.record({
+    source: fc.constantFrom(...names),
+    destination: fc.constantFrom(...names, 'q1', 'q2', 'q3'),
+    key,
+  });
+  const scenario = fc.record({
+    kinds,
+    edges: fc.array(edge, { maxLength: 15 }),
+    start: fc.constantFrom(...names),
+    routingKey: fc.constantFrom('x', 'y', 'x.y', 'z'),
+  });
+  void fc.assert(
     fc.property(scenario, (given) => {
       const { router } = made(
         ...names.map((name) => put(name, given.kinds[name] ?? 'direct')),
         ...given.edges.map((e) => bind(e.source, e.destination, e.key)),
       );
       const takes = (kind: Kind | undefined, bindingKey: string) =>
-        kind === 'fanout' || (kind === 'topic' ? topicTakes(bindingKey, given.routingKey) : bindingKey === given.routingKey);
+        kind === 'fanout' ||
+        (kind === 'topic' ? topicTakes(bindingKey, given.routingKey) : bindingKey === given.routingKey);
       const reached = new Set<string>();
       const follow = (name: string): void => {
         if (reached.has(name)) return;
@@ -246,13 +292,18 @@ test('any graph of bindings gives what following every path by hand gives', () =
         for (const e of given.edges) if (e.source === name && takes(given.kinds[name], e.key)) follow(e.destination);
       };
       follow(given.start);
-      expect(queues(router, given.start, given.routingKey)).toEqual([...reached].filter((name) => name.startsWith('q')).sort());
+      expect(queues(router, given.start, given.routingKey)).toEqual(
+        [...reached].filter((name) => name.startsWith('q')).sort(),
+      );
     }),
   );
 });
 
 /** By a regular expression, which the router never uses. */
 function topicTakes(bindingKey: string, routingKey: string): boolean {
-  const pattern = `.${bindingKey}`.replaceAll('.#', '(\\.[^.]*)*').replaceAll('.*', '\\.[^.]+').replaceAll(/(?<!\\)\.(?=\w)/g, '\\.');
+  const pattern = `.${bindingKey}`
+    .replaceAll('.#', '(\\.[^.]*)*')
+    .replaceAll('.*', '\\.[^.]+')
+    .replaceAll(/(?<!\\)\.(?=\w)/g, '\\.');
   return new RegExp(`^${pattern}$`).test(`.${routingKey}`);
 }

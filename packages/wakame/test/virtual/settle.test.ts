@@ -23,7 +23,11 @@ async function getAll(channel: TransportChannel): Promise<DeliveryTag[]> {
 
 const left = async (channel: TransportChannel) => {
   const all: [string, boolean][] = [];
-  for (let got = await channel.get('q', { noAck: true }); got !== undefined; got = await channel.get('q', { noAck: true })) {
+  for (
+    let got = await channel.get('q', { noAck: true });
+    got !== undefined;
+    got = await channel.get('q', { noAck: true })
+  ) {
     all.push([textOf(got), got.redelivered]);
   }
   return all;
@@ -192,7 +196,10 @@ test('a thousand messages taken and requeued one by one come again in their orde
 
 /** In an order that looks like none, the same each time. */
 function shuffled<T>(items: readonly T[]): T[] {
-  return items.map((item, i) => ({ item, key: (i * 7919) % 1009 })).sort((a, b) => a.key - b.key).map(({ item }) => item);
+  return items
+    .map((item, i) => ({ item, key: (i * 7919) % 1009 }))
+    .sort((a, b) => a.key - b.key)
+    .map(({ item }) => item);
 }
 
 test('a delivery is of a channel: settling it does not need the consumer any more', async () => {

@@ -1,4 +1,3 @@
-import { noop } from '../../util/noop.js';
 import { FifoQueue } from '../../util/queue.js';
 import type {
   AttachResult,
@@ -22,8 +21,9 @@ import { Entry } from './entry.js';
 import { MemoryHolder } from './holder.js';
 import { MemoryQueue } from './queue.js';
 import { type Event, Schedule } from './schedule.js';
+import { isHeldBy, isLocked, mayTake, type Share, shareOf, takeFairly, toTaken } from './share.js';
 import { MemoryTable } from './table.js';
-import { Watchers } from './watchers.js';
+import { Watching } from './watching.js';
 
 /** An open driver, as the broker sees it. */
 export interface Session {
@@ -46,9 +46,7 @@ export class MemoryBroker {
   readonly #queues = new Map<string, MemoryQueue>();
   readonly #holders = new Map<string, MemoryHolder>();
   readonly #sessions = new Set<Session>();
-  readonly #watchers = new Map<string, Watchers>();
-  /** What each session watches. */
-  readonly #watched = new Map<Session, ReadonlySet<string>>();
+  readonly #watching = new Watching((queue) => this.#queues.has(queue));
   /** Expired or pushed out, waiting for somebody to bring them to their dead-letter exchange. */
   readonly #limbo = new FifoQueue<Entry>();
   readonly #schedule = new Schedule(() => this.#advance());
@@ -88,7 +86,7 @@ export class MemoryBroker {
 
   disconnect(session: Session): void {
     if (!this.#sessions.delete(session)) return;
-    this.watch(session, new Set(), NO_HINTS);
+    this.#watching.end(session);
     this.#detachAll(session.holder);
     this.#dueTold = false;
     this.#tellDue();
@@ -128,7 +126,7 @@ export class MemoryBroker {
     this.#advance();
     let queue = this.#queues.get(name);
     if (queue === undefined) {
-      queue = new MemoryQueue(name, options, this.#watchersOf(name));
+      queue = new MemoryQueue(name, options, this.#watching.of(name));
       this.#queues.set(name, queue);
     }
     this.#used(queue);
@@ -202,14 +200,12 @@ export class MemoryBroker {
     for (const request of requests) {
       const queue = this.#queues.get(request.queue);
       if (queue === undefined) continue;
-      if (mayTake(queue, holder)) shares.push({ request, queue, left: this.#quota(queue, request, session) });
+      if (mayTake(queue, holder)) shares.push(shareOf(request, queue, queue.watchers.rivals(session)));
       else queue.watchers.taken(session, false);
     }
-    if (options.order === 'strict' || shares.length === 1) {
-      for (const share of shares) this.#takeFrom(share, options.limit - taken.length, session, options, taken);
-    } else {
-      this.#takeFairly(shares, session, options, taken);
-    }
+    const from = (share: Share, most: number) => this.#takeFrom(share, most, session, options, taken);
+    if (options.order === 'fair' && shares.length > 1) takeFairly(shares, options.limit, from);
+    else for (const share of shares) from(share, options.limit - taken.length);
     for (const { queue } of shares) queue.watchers.taken(session, queue.readyCount > 0);
     return taken;
   }
@@ -281,16 +277,10 @@ export class MemoryBroker {
   }
 
   watch(session: Session, queues: ReadonlySet<string>, hints: QueueHints): void {
-    const former = this.#watched.get(session) ?? new Set();
-    for (const name of former) if (!queues.has(name)) this.#unwatch(this.#watchersOf(name), session);
-    for (const name of queues) {
-      if (former.has(name)) continue;
-      this.#watchersOf(name).add(session, hints);
+    for (const name of this.#watching.set(session, queues, hints)) {
       const queue = this.#queues.get(name);
       if (queue !== undefined && queue.readyCount > 0) queue.watchers.ready();
     }
-    if (queues.size > 0) this.#watched.set(session, queues);
-    else this.#watched.delete(session);
   }
 
   // Storing ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -349,27 +339,20 @@ export class MemoryBroker {
 
   // Taking and giving back ─────────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * How much of the queue a taker may have at once: its credit, but no more than an equal part while other connections were told of the same
-   * messages and are about to come.
-   */
-  #quota(queue: MemoryQueue, request: TakeRequest, session: Session): number {
-    const rivals = queue.watchers.rivals(session);
-    const part = rivals === 0 ? queue.readyCount : Math.ceil(queue.readyCount / (rivals + 1));
-    return Math.min(request.credit, part);
-  }
-
-  #takeFrom(share: Share, most: number, session: Session, options: TakeOptions, taken: Taken[]): void {
+  /** Takes up to so many of a share; gives the number. */
+  #takeFrom(share: Share, most: number, session: Session, options: TakeOptions, taken: Taken[]): number {
     const { queue, request } = share;
+    const before = share.left;
     if (queue.consumers.length === 0) this.#used(queue);
     for (let n = Math.min(share.left, most); n > 0; n--) {
       const entry = queue.takeFirst();
-      if (entry === undefined) return;
+      if (entry === undefined) break;
       share.left--;
       if (request.noAck) this.#gone(entry);
       else this.#hold(entry, session.holder, options.requestId);
       taken.push(toTaken(entry, request.noAck));
     }
+    return before - share.left;
   }
 
   #hold(entry: Entry, holder: MemoryHolder, requestId: number): void {
@@ -494,7 +477,7 @@ export class MemoryBroker {
     this.#runSchedule();
     this.table.unbindAll('queue', queue.name);
     queue.watchers.gone();
-    if (queue.watchers.size === 0) this.#watchers.delete(queue.name);
+    this.#watching.forget(queue.name);
     return count;
   }
 
@@ -546,20 +529,4 @@ export class MemoryBroker {
     if (queue.options.autoDelete) this.#delete(queue);
     else this.#used(queue);
   }
-
-  #watchersOf(name: string): Watchers {
-    let watchers = this.#watchers.get(name);
-    if (watchers === undefined) {
-      watchers = new Watchers(name);
-      this.#watchers.set(name, watchers);
-    }
-    return watchers;
-  }
-
-  #unwatch(watchers: Watchers, session: Session): void {
-    watchers.remove(session);
-    if (watchers.size === 0 && !this.#queues.has(watchers.queue)) this.#watchers.delete(watchers.queue);
-  }
 }
-
-const NO_HINTS: QueueHints = { ready: noop, gone: noop };

@@ -1,32 +1,56 @@
-import type { Taken, TakeOptions, TakeRequest } from '../virtual/driver.js';
+import type { Taken, TakeRequest } from '../virtual/driver.js';
 import { copyMessage } from '../virtual/wire/copy.js';
 import { Entry } from './entry.js';
 import type { MemoryHolder } from './holder.js';
 import type { MemoryQueue } from './queue.js';
 
-/** What a take may still have of a queue. */
-interface Share {
+/** What a take may have of a queue. */
+export interface Share {
   readonly request: TakeRequest;
   readonly queue: MemoryQueue;
+  /** How much of it is left to take. */
   left: number;
 }
 
-function isLocked(queue: MemoryQueue, holder: MemoryHolder): boolean {
+/**
+ * @param rivals How many other connections were told of the same messages and are about to come: a taker gets no more than an equal part.
+ */
+export function shareOf(request: TakeRequest, queue: MemoryQueue, rivals: number): Share {
+  const part = rivals === 0 ? queue.readyCount : Math.ceil(queue.readyCount / (rivals + 1));
+  return { request, queue, left: Math.min(request.credit, part) };
+}
+
+/** Takes up to `limit` messages: as many from each as from the others, as long as there are any. */
+export function takeFairly(
+  shares: readonly Share[],
+  limit: number,
+  take: (share: Share, most: number) => number,
+): void {
+  let left = limit;
+  let open = shares.filter((share) => share.left > 0);
+  while (open.length > 0 && left > 0) {
+    const equal = Math.max(1, Math.floor(left / open.length));
+    for (const share of open) left -= take(share, Math.min(equal, left));
+    open = open.filter((share) => share.left > 0 && share.queue.readyCount > 0);
+  }
+}
+
+export function isLocked(queue: MemoryQueue, holder: MemoryHolder): boolean {
   const { exclusiveTo } = queue.options;
   return exclusiveTo !== undefined && exclusiveTo !== holder.id;
 }
 
-function mayTake(queue: MemoryQueue, holder: MemoryHolder): boolean {
+export function mayTake(queue: MemoryQueue, holder: MemoryHolder): boolean {
   if (isLocked(queue, holder)) return false;
   const [active] = queue.consumers;
   return queue.options.singleActiveConsumer !== true || active === undefined || active.holder === holder;
 }
 
-function isHeldBy(lease: unknown, holder: MemoryHolder): lease is Entry {
+export function isHeldBy(lease: unknown, holder: MemoryHolder): lease is Entry {
   return lease instanceof Entry && lease.state === 'held' && lease.holder === holder;
 }
 
-function toTaken(entry: Entry, noAck = false): Taken {
+export function toTaken(entry: Entry, noAck = false): Taken {
   return {
     queue: entry.queue.name,
     message: copyMessage(entry.message),

@@ -1,6 +1,6 @@
 import type { MessagingError } from '../../errors.js';
-import { noop } from '../../util/noop.js';
 import { sleep } from '../../util/abort.js';
+import { noop } from '../../util/noop.js';
 import type { QueueRules } from './consumer.js';
 import type { DeathReason } from './dead-letters/death.js';
 import type { Driver, MaybePromise, StoredMessage, Taken } from './driver.js';

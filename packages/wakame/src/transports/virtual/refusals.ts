@@ -1,10 +1,5 @@
 /** What AMQP brokers refuse, with RabbitMQ's reply codes and words, so that a program meets the same errors on every transport. */
-import {
-  ConnectionClosedError,
-  errorForReply,
-  MessagingError,
-  type PublishOutcome,
-} from '../../errors.js';
+import { ConnectionClosedError, errorForReply, MessagingError, type PublishOutcome } from '../../errors.js';
 import { show } from '../../util/check.js';
 import type { Driver } from './driver.js';
 
