@@ -19,8 +19,16 @@ export interface CallOptions {
 /** The value that a call resolves with: the fields of its answer. */
 export type Reply<N extends SynchronousMethodName> = MethodArguments<ReplyName<N>>;
 
+/**
+ * Calls that RabbitMQ's queues answer, and not its channels: the answers may overtake, and be overtaken by, those of other calls. They
+ * name the consumer.
+ */
+const ANSWERED_BY_QUEUE: ReadonlySet<string> = new Set(['basic.consume', 'basic.cancel']);
+
 interface Waiter {
   readonly method: SynchronousMethodName;
+  /** Of a call in {@link ANSWERED_BY_QUEUE}; empty when the server chooses it. */
+  readonly consumerTag: string | undefined;
   /** Undefined once the caller was told of a deadline or abort: the answer is then dropped, or given to `late`. */
   settlement: { resolve(value: unknown): void; reject(error: unknown): void } | undefined;
   readonly late: ((reply: unknown) => void) | undefined;
@@ -30,7 +38,8 @@ interface Waiter {
 
 /**
  * The calls of one channel that wait for their answers. AMQP answers the synchronous methods of a channel in the order in
- * which they were sent (0-9-1 section 2.2.2), so the answers are matched by a queue.
+ * which they were sent (0-9-1 section 2.2.2), so the answers are matched by a queue; but for `basic.consume` and `basic.cancel`, see
+ * {@link ANSWERED_BY_QUEUE}.
  */
 export class RpcQueue {
   readonly #defaultTimeout: number;
@@ -75,6 +84,7 @@ export class RpcQueue {
             ).unref();
       const waiter: Waiter = {
         method,
+        consumerTag: ANSWERED_BY_QUEUE.has(method) ? tagOf(args) : undefined,
         settlement: { resolve, reject },
         late,
         site,
@@ -91,16 +101,20 @@ export class RpcQueue {
   /**
    * An answer came.
    *
-   * @throws UnexpectedFrame (505) when it is not the answer to the oldest call
+   * @throws UnexpectedFrame (505) when it is not the answer to a call that is due
    */
   settle(name: string, reply: unknown): void {
-    const waiter = this.#waiters[0];
-    const expected: readonly string[] = waiter === undefined ? [] : METHODS[waiter.method].replies;
-    if (waiter === undefined || !expected.includes(name)) {
-      const problem = waiter === undefined ? 'nothing was asked' : `the answer to ${waiter.method} is due`;
+    const waiter = this.#waiters.find(({ method, consumerTag }) => {
+      if (consumerTag === undefined) return !QUEUE_ANSWERS.has(name);
+      if (!answers(method, name)) return false;
+      return consumerTag === '' || consumerTag === tagOf(reply);
+    });
+    if (waiter === undefined || !answers(waiter.method, name)) {
+      const due = waiter ?? this.#waiters[0];
+      const problem = due === undefined ? 'nothing was asked' : `the answer to ${due.method} is due`;
       throw new UnexpectedFrame(`the server sent ${name}, but ${problem}`, { replyCode: 505 });
     }
-    this.#waiters.shift();
+    this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
     waiter.release();
     if (waiter.settlement === undefined) waiter.late?.(reply);
     else waiter.settlement.resolve(reply);
@@ -132,4 +146,15 @@ export class RpcQueue {
     if (this.#idle.length === 0 || this.#busy()) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+const QUEUE_ANSWERS: ReadonlySet<string> = new Set(['basic.consume-ok', 'basic.cancel-ok']);
+
+function answers(method: SynchronousMethodName, name: string): boolean {
+  const expected: readonly string[] = METHODS[method].replies;
+  return expected.includes(name);
+}
+
+function tagOf(fields: unknown): string {
+  return (fields as { readonly consumerTag?: string | undefined } | undefined)?.consumerTag ?? '';
 }

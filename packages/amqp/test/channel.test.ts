@@ -270,6 +270,30 @@ describe('answers', () => {
     ]);
   });
 
+  it('to consume and cancel come from the queues, and may overtake and be overtaken by others', async () => {
+    const silent = () => undefined;
+    const { channel, peer } = await channelOn({
+      ...{ 'basic.consume': silent, 'basic.cancel': silent, 'basic.get': silent },
+    });
+    const consumed = ['a', 'b'].map((consumerTag) => channel.basicConsume('q', { consumerTag }, silent));
+    const got = channel.basicGet('q');
+    await came(peer, 'basic.get');
+    peer.send(1, 'basic.get-empty', {});
+    expect(await got).toBeUndefined();
+    peer.send(1, 'basic.consume-ok', { consumerTag: 'b' });
+    peer.send(1, 'basic.consume-ok', { consumerTag: 'a' });
+    expect(await Promise.all(consumed)).toEqual(['a', 'b']);
+
+    const cancelled = Promise.all([channel.basicCancel('a'), channel.basicCancel('b')]);
+    const purged = channel.queuePurge('q');
+    await came(peer, 'queue.purge');
+    peer.send(1, 'basic.cancel-ok', { consumerTag: 'b' });
+    peer.send(1, 'queue.purge-ok', { messageCount: 7 });
+    peer.send(1, 'basic.cancel-ok', { consumerTag: 'a' });
+    expect(await purged).toEqual({ messageCount: 7 });
+    await cancelled;
+  });
+
   it('that do not come: TIMEOUT with the caller in the stack; one that comes late is dropped, the channel goes on', async () => {
     const { channel, peer } = await channelOn({ 'queue.declare': () => undefined });
     const error = await rejection(channel.queueDeclare('slow', { timeout: 60 }));

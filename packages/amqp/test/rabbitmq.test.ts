@@ -407,6 +407,19 @@ describe('RabbitMQ: consuming', () => {
     await channel.close();
   });
 
+  it('cancel, consume and get at once: the broker answers them in no certain order', async () => {
+    const channel = await connection.channel();
+    const name = await queue(channel);
+    for (let round = 0; round < 50; round++) {
+      const tag = await channel.basicConsume(name, {}, () => undefined);
+      const next = channel.basicConsume(name, {}, () => undefined);
+      const [message] = await Promise.all([channel.basicGet(name), channel.basicCancel(tag), channel.basicGet(name)]);
+      expect(message).toBeUndefined();
+      await channel.basicCancel(await next);
+    }
+    await channel.close();
+  });
+
   it('a hundred channels at once', async () => {
     const channels = await Promise.all(Array.from({ length: 100 }, () => connection.channel()));
     const names = await Promise.all(channels.map((channel) => channel.queueDeclare('', { exclusive: true })));
