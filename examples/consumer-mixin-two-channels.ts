@@ -6,14 +6,8 @@ const fast = new Queue<number>('examples.fast');
 const slow = new Queue<number>('examples.slow');
 
 class Worker extends ConsumerMixin {
-  readonly connection: Connection;
   readonly seen: string[] = [];
   #second: Channel | undefined;
-
-  constructor(connection: Connection) {
-    super();
-    this.connection = connection;
-  }
 
   override getConsumers(consumer: ConsumerFactory, channel: Channel): Consumer<unknown>[] {
     this.#second = channel.connection.channel();

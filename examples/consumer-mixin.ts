@@ -5,13 +5,7 @@ import { url } from './url.ts';
 const queue = new Queue<{ id: number }>('examples.mixin');
 
 class Worker extends ConsumerMixin {
-  readonly connection: Connection;
   readonly seen: number[] = [];
-
-  constructor(connection: Connection) {
-    super();
-    this.connection = connection;
-  }
 
   override getConsumers(consumer: ConsumerFactory): Consumer<unknown>[] {
     return [

@@ -8,7 +8,7 @@ await using connection = new Connection(url);
 
 async function subscribe(name: string): Promise<() => Promise<string>> {
   // A queue of its own for each subscriber; it goes when the subscriber does.
-  const consumer = connection.consumer(new Broadcast({ exchange: news }), { settle: 'auto' });
+  const consumer = connection.consumer(new Broadcast(news), { settle: 'auto' });
   const first = new Promise<string>((resolve) => {
     consumer.registerCallback((body) => resolve(`${name} heard: ${body}`));
   });

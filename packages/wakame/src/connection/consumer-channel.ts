@@ -12,13 +12,7 @@
  * A subscription whose start closes the channel would take the others down each time it is tried; so it gets a channel of its
  * own, and stays there.
  */
-import {
-  ConnectionClosedError,
-  ConnectionError,
-  InvalidArgumentError,
-  type MessagingError,
-  TimeoutError,
-} from '../errors.js';
+import { ConnectionClosedError, InvalidArgumentError, type MessagingError, TimeoutError } from '../errors.js';
 import type { ConsumeOptions, Delivery, DeliverySink, TransportChannel } from '../transport/contract.js';
 import { sleep } from '../util/abort.js';
 import { jitteredBackoff } from '../util/backoff.js';
@@ -26,7 +20,7 @@ import { Deadline, withDeadline } from '../util/deadline.js';
 import { DEFAULTS } from './defaults.js';
 import { type ChannelHost, type ChannelUser, ManagedChannel } from './managed-channel.js';
 import { isNotFound, type Topology } from './topology.js';
-import { asMessagingError, type WaitOptions } from './waiters.js';
+import { asMessagingError, isCollateral, type WaitOptions } from './waiters.js';
 
 /** Where the messages of a subscription go. Neither function may throw. */
 export interface SubscriptionSink {
@@ -71,6 +65,8 @@ interface Subscription {
   startedAt: number;
   failures: number;
   ended: boolean;
+  /** Tells the topology that it is over. */
+  over: (() => void) | undefined;
   /** The channel of its own, when it has one. */
   apart: ConsumerChannel | undefined;
 }
@@ -158,7 +154,7 @@ export class ConsumerChannel {
     const run = { timeout: deadline.remaining, signal, idempotent: true };
     await this.managed.run((inner) => this.#consume(subscription, inner), run);
     this.#subscriptions.set(consumerTag, subscription);
-    topology.consumerStarted(queue);
+    subscription.over = topology.consumerStarted(queue);
     // The channel may have been lost between the broker's answer and now, and have come back without it.
     if (subscription.inner === undefined) void this.#revive(subscription);
     return consumerTag;
@@ -222,17 +218,15 @@ export class ConsumerChannel {
   async #opened(inner: TransportChannel): Promise<void> {
     const qos = this.#qos;
     if (qos !== undefined) await this.#timed(inner.qos(qos));
-    let refused: { readonly subscription: Subscription; readonly error: unknown } | undefined;
+    const failures: { readonly subscription: Subscription; readonly error: unknown }[] = [];
     const restart = (subscription: Subscription) =>
-      this.#restart(subscription, inner).catch((error: unknown) => {
-        // The first to be rejected is the one that the broker meant (see TransportChannel).
-        refused ??= { subscription, error };
-      });
+      this.#restart(subscription, inner).catch((error: unknown) => failures.push({ subscription, error }));
     await Promise.all([...this.#subscriptions.values()].map(restart));
-    if (refused !== undefined) {
-      this.#startRefused(refused.subscription, refused.error, inner);
-      if (inner.state !== 'open') throw refused.error;
+    for (const { subscription, error } of failures) {
+      if (!isCollateral(error)) this.#startRefused(subscription, error, inner);
     }
+    const [first] = failures;
+    if (first !== undefined && inner.state !== 'open') throw first.error;
     if (this.#qos !== undefined && this.#qos !== qos) await this.#timed(inner.qos(this.#qos));
     await this.#user.opened?.(inner);
   }
@@ -255,8 +249,8 @@ export class ConsumerChannel {
 
   /** A start was refused: the subscription gets a channel of its own. Throws when it was not its fault. */
   #startRefused(subscription: Subscription, error: unknown, inner: TransportChannel): void {
-    const lost = inner.connection.state !== 'open' || (error instanceof ConnectionError && error.recoverable);
-    if (lost || this.#isApart || error instanceof TimeoutError) throw error;
+    const innocent = inner.connection.state !== 'open' || isCollateral(error) || error instanceof TimeoutError;
+    if (innocent || this.#isApart) throw error;
     this.#setApart(subscription);
     this.#host.problem(asMessagingError(error));
   }
@@ -291,8 +285,10 @@ export class ConsumerChannel {
     if (subscription.inner !== inner) return;
     subscription.inner = undefined;
     if (subscription.ended) return;
-    this.#host.topology.forget('queue', subscription.queue);
-    subscription.sink.onInterrupted?.(error);
+    const { topology } = this.#host;
+    topology.forget('queue', subscription.queue);
+    // After a deletion of our own it will not be started again.
+    if (!topology.isDeletedHere(subscription.queue)) subscription.sink.onInterrupted?.(error);
     void this.#revive(subscription, error);
   }
 
@@ -346,7 +342,9 @@ export class ConsumerChannel {
 
   #isOver(subscription: Subscription, error: unknown, grace: Deadline): boolean {
     if (error instanceof ConnectionClosedError) return true;
-    return grace.passed && isNotFound(error) && !this.#host.topology.isRecorded(subscription.queue);
+    const { topology } = this.#host;
+    if (!isNotFound(error) || topology.isRecorded(subscription.queue)) return false;
+    return grace.passed || topology.isDeletedHere(subscription.queue);
   }
 
   #giveUp(subscription: Subscription, error: MessagingError): void {
@@ -358,7 +356,7 @@ export class ConsumerChannel {
     if (subscription.ended) return;
     subscription.ended = true;
     this.#subscriptions.delete(subscription.options.consumerTag);
-    if (subscription.apart === undefined) this.#host.topology.consumerEnded(subscription.queue);
+    subscription.over?.();
   }
 
   /** Gives a subscription a channel of its own, which comes up by itself. */
@@ -395,7 +393,7 @@ export class ConsumerChannel {
 
 function newSubscription(queue: string, options: ConsumeOptions, sink: SubscriptionSink): Subscription {
   return {
-    ...{ queue, options, sink, inner: undefined, apart: undefined, starting: undefined },
+    ...{ queue, options, sink, inner: undefined, apart: undefined, starting: undefined, over: undefined },
     ...{ reviving: false, ended: false, startedAt: 0, failures: 0 },
   };
 }

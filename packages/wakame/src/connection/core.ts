@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { inspect } from 'node:util';
 import {
   ChannelError,
@@ -19,10 +18,10 @@ import type {
   TransportConnection,
 } from '../transport/contract.js';
 import type { Management } from '../transport/management.js';
-import { asUrl } from '../url/index.js';
+import type { UrlFormat } from '../url/index.js';
 import { raceSignal } from '../util/abort.js';
-import { canonical } from '../util/canonical.js';
 import { checkDuration } from '../util/check.js';
+import type { CycleName } from '../util/cycles.js';
 import { type Deadline, withDeadline } from '../util/deadline.js';
 import { TypedEmitter } from '../util/emitter.js';
 import { noop } from '../util/noop.js';
@@ -34,6 +33,7 @@ import { DEFAULTS } from './defaults.js';
 import { type DrainEventsOptions, EventCounter } from './drain.js';
 import type { ConnectionEventMap } from './events.js';
 import type { HostCycle } from './hosts.js';
+import { type ConnectionInfo, connectionInfo, poolKeyOf, uriOf } from './identity.js';
 import { ConnectionMachine, type ConnectionState } from './machine.js';
 import type { ManagedChannel } from './managed-channel.js';
 import { LazyManagement } from './manager.js';
@@ -54,25 +54,6 @@ import { asMessagingError, type ReadyOptions, type WaitOptions } from './waiters
 
 /** What is done before the channels of a closing connection are closed: stop taking, flush. */
 export type BeforeClose = (options: { readonly timeout: number }) => Promise<void>;
-
-/** What `info()` tells. No password. */
-export interface ConnectionInfo {
-  readonly transport: string;
-  readonly hostname: string | undefined;
-  readonly port: number | undefined;
-  readonly userid: string | undefined;
-  readonly virtualHost: string | undefined;
-  readonly ssl: boolean;
-  readonly connectTimeout: number;
-  readonly connectDeadline: number;
-  readonly heartbeat: number;
-  readonly loginMethod: string | undefined;
-  readonly failoverStrategy: string;
-  /** The other hosts, as URLs without passwords. */
-  readonly alternates: readonly string[];
-  /** Names of the transport options given. */
-  readonly transportOptions: readonly string[];
-}
 
 /** A transport that does not keep its `connectTimeout` is given up this much later, in milliseconds. */
 const CONNECT_GRACE = 1_000;
@@ -148,6 +129,11 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   /** What Producer's `confirm` is when it is not given: true, unless the transport option `confirm_publish` is false. */
   get confirmByDefault(): boolean {
     return this.#settings.confirmByDefault;
+  }
+
+  /** In which order a consumer handles what several queues have delivered: the transport option `queue_order_strategy`. */
+  get queueOrder(): CycleName {
+    return this.#settings.queueOrder;
   }
 
   /** The open incarnation; see the Channel contract. For channels and their users. */
@@ -359,53 +345,17 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
 
   /** How this connection is set up. Holds no password: `clone()` makes an equal connection. */
   info(): ConnectionInfo {
-    const { current } = this.#hosts;
-    const { failoverStrategy, connectDeadline, hosts, options } = this.#settings;
-    const known = parametersFor(this.#settings, current, {}, {});
-    return {
-      transport: known.transport,
-      hostname: known.hostname,
-      port: known.port,
-      userid: known.userid,
-      virtualHost: known.virtualHost,
-      ssl: known.ssl !== false,
-      connectTimeout: known.connectTimeout,
-      connectDeadline,
-      heartbeat: known.heartbeat,
-      loginMethod: known.loginMethod,
-      failoverStrategy: typeof failoverStrategy === 'string' ? failoverStrategy : 'function',
-      alternates: hosts.filter((host) => host !== current).map(({ parsed }) => asUrl(parsed)),
-      transportOptions: Object.keys(options.transportOptions ?? {}),
-    };
+    return connectionInfo(this.#settings, this.#hosts.current);
   }
 
   /** The URL of the present host. The password is masked unless asked for; one that a function gives is not in it. */
-  asUri(options: { readonly includePassword?: boolean | undefined; readonly mask?: string | undefined } = {}): string {
-    const { parsed } = this.#hosts.current;
-    const { password } = this.#settings.options;
-    const known = parametersFor(this.#settings, this.#hosts.current, {}, {});
-    return asUrl(
-      {
-        ...parsed,
-        hostname: known.hostname,
-        port: known.port,
-        userid: known.userid,
-        password: parsed.password ?? (typeof password === 'string' ? password : undefined),
-        virtualHost: known.virtualHost,
-      },
-      options,
-    );
+  asUri(options: UrlFormat = {}): string {
+    return uriOf(this.#settings, this.#hosts.current, options);
   }
 
   /** The same for connections to the same place with the same options: what pools group by. Says nothing of the password. */
   get poolKey(): string {
-    const { hosts, options } = this.#settings;
-    const identity = canonical([
-      hosts.map(({ url }) => url),
-      identified(options),
-      identified(options.transportOptions),
-    ]);
-    return createHash('sha256').update(identity).digest('hex');
+    return poolKeyOf(this.#settings);
   }
 
   /** Registers what is to be done at the beginning of `close()`, within the time it has. Returns how to take it back. */
@@ -555,27 +505,4 @@ async function askCredentials(options: ConnectionOptions): Promise<Credentials> 
   if (options.credentials !== undefined) return options.credentials();
   const { password } = options;
   return { password: typeof password === 'function' ? await password() : undefined };
-}
-
-const identities = new WeakMap<object, number>();
-let identityCount = 0;
-
-/** A copy in which functions and modules are replaced by numbers, the same for the same one. */
-function identified(options: object = {}): Record<string, unknown> {
-  const copy: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(options)) {
-    const isModule = key === 'transport' && typeof value === 'object';
-    copy[key] = typeof value === 'function' || isModule ? identityOf(value) : value;
-  }
-  return copy;
-}
-
-function identityOf(value: object): number {
-  let identity = identities.get(value);
-  if (identity === undefined) {
-    identityCount++;
-    identity = identityCount;
-    identities.set(value, identity);
-  }
-  return identity;
 }

@@ -1,12 +1,13 @@
 /** The public face of connections. */
 export { Channel, type ChannelConsumeOptions, type ChannelEventMap } from './channel.js';
 export { Connection } from './connection.js';
-export type { BeforeClose, ConnectionInfo } from './core.js';
+export type { BeforeClose } from './core.js';
 export type { Credentials, CredentialsProvider } from './credentials.js';
 export { DEFAULTS } from './defaults.js';
 export type { DrainEventsOptions } from './drain.js';
 export type { ConnectedInfo, ConnectionEventMap, FailoverInfo, RecoveredInfo } from './events.js';
 export type { FailoverFunction, FailoverStrategy } from './hosts.js';
+export type { ConnectionInfo } from './identity.js';
 export type { ConnectionState } from './machine.js';
 export type { ManagedChannelState } from './managed-channel.js';
 export type { ConnectionOptions } from './options.js';

@@ -233,7 +233,7 @@ export class ConnectionMachine {
           this.#hooks.emit.problem(error);
         }
         this.#spendBudgets(error, pause);
-        if (pause > 0) await this.#pause(signal, pause);
+        if (pause > 0 && !signal.aborted) await this.#pause(signal, pause);
       }
     }
   }
@@ -315,7 +315,8 @@ export class ConnectionMachine {
       return;
     }
     void restored.then(() => {
-      if (this.#current === connection) emit.recovered(host, performance.now() - since, cause);
+      if (this.#current === connection && this.#state === 'open')
+        emit.recovered(host, performance.now() - since, cause);
     });
   }
 

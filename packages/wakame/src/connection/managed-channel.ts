@@ -30,7 +30,7 @@ import { Deadline, withDeadline } from '../util/deadline.js';
 import { noop } from '../util/noop.js';
 import { DEFAULTS } from './defaults.js';
 import type { ConnectionState } from './machine.js';
-import { asMessagingError, type ReadyOptions, Waiter, type WaitOptions } from './waiters.js';
+import { asMessagingError, isCollateral, type ReadyOptions, Waiter, type WaitOptions } from './waiters.js';
 
 export type { WaitOptions } from './waiters.js';
 
@@ -80,8 +80,6 @@ export class ManagedChannel {
   readonly #role: ChannelRole;
   readonly #user: ChannelUser;
   readonly #waiters = new Set<Waiter<TransportChannel>>();
-  /** Incarnations that an operation's own error ended: what else was pending on them is not to blame. */
-  readonly #blamed = new WeakSet<TransportChannel>();
   #state: ManagedChannelState = 'idle';
   #inner: TransportChannel | undefined;
   /** Ends the opening or the pause at hand. */
@@ -161,7 +159,8 @@ export class ManagedChannel {
       try {
         return await this.#call(inner, operation, deadline, options.signal);
       } catch (error) {
-        if (options.idempotent !== true || deadline.passed || !this.#mayRepeat(inner, error)) throw error;
+        const mayRepeat = this.#mayRepeat(inner, error);
+        if (!mayRepeat || options.idempotent !== true || deadline.passed) throw error;
       }
     }
   }
@@ -225,11 +224,7 @@ export class ManagedChannel {
   /** Whether the incarnation ended, and not by what this operation asked for. */
   #mayRepeat(inner: TransportChannel, error: unknown): boolean {
     if (inner === this.current) return false;
-    const recoverable = error instanceof ConnectionError && error.recoverable;
-    if (recoverable || this.#blamed.has(inner)) return this.#state !== 'closed';
-    // The first to be rejected is the one that the broker meant (see TransportChannel).
-    this.#blamed.add(inner);
-    return false;
+    return this.#state !== 'closed' && isCollateral(error);
   }
 
   /** Opens for the first time: errors go to those who wait. */

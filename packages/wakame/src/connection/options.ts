@@ -4,16 +4,10 @@
 import { InvalidArgumentError } from '../errors.js';
 import type { ConnectionParameters, TransportModule } from '../transport/contract.js';
 import { readsWholeUrl, transportLoader } from '../transport/registry.js';
-import {
-  asUrl,
-  CONNECTION_QUERY_KEYS,
-  type ParsedUrl,
-  parseUrl,
-  parseUrls,
-  secondsToMs,
-  type UrlRules,
-} from '../url/index.js';
+import { asUrl, CONNECTION_QUERY_KEYS, type ParsedUrl, parseUrl, parseUrls, type UrlRules } from '../url/index.js';
 import { checkDuration, checkInteger, checkKeys, checkString, show } from '../util/check.js';
+import type { CycleName } from '../util/cycles.js';
+import { secondsToMs } from '../util/seconds.js';
 import { warnOnce } from '../util/warnings.js';
 import type { Credentials, CredentialsProvider } from './credentials.js';
 import { DEFAULTS } from './defaults.js';
@@ -97,6 +91,7 @@ export interface Settings {
   /** How waits for a connection go on by default: the retry keys of `transportOptions`. */
   readonly retry: RetryOptions;
   readonly confirmByDefault: boolean;
+  readonly queueOrder: CycleName;
 }
 
 /**
@@ -123,6 +118,7 @@ export function resolveSettings(target: string | readonly string[] | undefined, 
     rpcTimeout: common.rpcTimeout ?? DEFAULTS.rpcTimeout,
     retry: common.retry,
     confirmByDefault: common.confirmPublish,
+    queueOrder: common.queueOrder,
   };
 }
 

@@ -1,15 +1,15 @@
 /**
  * Declaring again, on a new incarnation, what a connection had declared.
  *
- * Requests are pipelined. A refusal closes the channel and rejects all that wait on it, the one at fault first (see
- * `TransportChannel`); so the first rejected is set aside and the others are sent again on a new channel.
+ * Requests are pipelined. A refusal closes the channel, and rejects all that wait on it (see `TransportChannel`): the one at fault is set
+ * aside, and the others are sent again on a new channel.
  */
 import { ConnectionError, type MessagingError, RecoverableConnectionError } from '../errors.js';
 import type { ChannelEvents, TransportChannel, TransportConnection } from '../transport/contract.js';
 import { withDeadline } from '../util/deadline.js';
 import { noop } from '../util/noop.js';
 import type { AnyRecord, QueueRecord, TopologyRecord } from './topology-record.js';
-import { asMessagingError } from './waiters.js';
+import { asMessagingError, isCollateral } from './waiters.js';
 
 export interface Refused {
   readonly record: AnyRecord;
@@ -63,11 +63,11 @@ async function replayPhase(
       while (left.length > 0 && channel.state === 'open') {
         const batch = left.slice(0, BATCH);
         const failures = await replayBatch(record, batch, channel, host.rpcTimeout);
-        const blamed = channel.state === 'open' ? failures : failures.slice(0, 1);
+        const blamed = failures.filter(({ error }) => !isCollateral(error));
         if (connection.state !== 'open') giveUp(record, blamed[0], host);
         refused.push(...blamed);
-        const again = failures.slice(blamed.length).map((failure) => failure.record);
-        left = [...again, ...left.slice(batch.length)];
+        const again = failures.filter(({ error }) => isCollateral(error));
+        left = [...again.map((failure) => failure.record), ...left.slice(batch.length)];
       }
     } finally {
       void channel.close();
@@ -76,7 +76,7 @@ async function replayPhase(
   return refused;
 }
 
-/** Resolves with the failures in the order in which they came. */
+/** Resolves with those that failed. */
 async function replayBatch(
   record: TopologyRecord,
   batch: readonly AnyRecord[],

@@ -37,8 +37,6 @@ export interface QueueRecord extends Recorded {
   /** Counts at the last declaration. */
   answer: QueueDeclareOk;
   readonly renamed: Set<(name: string, previous: string) => void>;
-  /** Consumers of this connection. */
-  consumers: number;
   /** When it was last declared or left by its last consumer, for queues that expire. */
   touchedAt: number;
 }
@@ -80,6 +78,10 @@ function expiry(options: { readonly arguments?: Arguments | undefined }): number
 
 export class TopologyRecord {
   readonly #exchanges = new Map<string, ExchangeRecord>();
+  /** Consumers of this connection, by the queue's name in the record. */
+  readonly #consumers = new Map<string, number>();
+  /** Queues that were deleted here while consumers of this connection were there. */
+  readonly #deleted = new Set<string>();
   /** By every name that the queue ever had. */
   readonly #queues = new Map<string, QueueRecord>();
   readonly #bindings = new Map<string, BindingRecord>();
@@ -137,9 +139,9 @@ export class TopologyRecord {
       known: true,
       answer,
       renamed: former?.renamed ?? new Set(),
-      consumers: former?.consumers ?? 0,
       touchedAt: Date.now(),
     };
+    this.#deleted.delete(record.name);
     if (renamed !== undefined) record.renamed.add(renamed);
     if (former === undefined) this.#queues.set(answer.queue, record);
     else this.#replace(former, record);
@@ -223,18 +225,41 @@ export class TopologyRecord {
     }
   }
 
-  consumerStarted(queue: string): void {
-    const record = this.#queues.get(queue);
-    if (record !== undefined) record.consumers++;
+  /** A consumer of this connection started. Returns what to call when it is over. */
+  consumerStarted(queue: string): () => void {
+    const name = this.nameOf(queue);
+    this.#consumers.set(name, this.#consumersOf(name) + 1);
+    return () => this.#consumerEnded(name);
   }
 
   /** The broker deletes an auto-delete queue with its last consumer; so must the record. */
-  consumerEnded(queue: string): void {
-    const record = this.#queues.get(queue);
-    if (record === undefined || record.consumers === 0) return;
-    record.consumers--;
+  #consumerEnded(name: string): void {
+    const left = this.#consumersOf(name) - 1;
+    if (left > 0) {
+      this.#consumers.set(name, left);
+      return;
+    }
+    this.#consumers.delete(name);
+    this.#deleted.delete(name);
+    const record = this.#queues.get(name);
+    if (record === undefined) return;
     record.touchedAt = Date.now();
-    if (record.consumers === 0 && record.options.autoDelete === true) this.removeQueue(queue);
+    if (record.options.autoDelete === true) this.removeQueue(name);
+  }
+
+  #consumersOf(name: string): number {
+    return this.#consumers.get(name) ?? 0;
+  }
+
+  /** Deleted by this program: its consumers need not wait for it to come back. */
+  queueDeleted(queue: string): void {
+    const name = this.nameOf(queue);
+    this.removeQueue(queue);
+    if (this.#consumersOf(name) > 0) this.#deleted.add(name);
+  }
+
+  wasDeleted(queue: string): boolean {
+    return this.#deleted.has(this.nameOf(queue));
   }
 
   /** Drops queues that nobody here uses and that the broker has deleted by now. */
@@ -242,7 +267,7 @@ export class TopologyRecord {
     const now = Date.now();
     for (const record of this.queues) {
       const lifetime = expiry(record.options);
-      const idle = lifetime !== undefined && record.consumers === 0 && now - record.touchedAt > lifetime;
+      const idle = lifetime !== undefined && this.#consumersOf(record.name) === 0 && now - record.touchedAt > lifetime;
       if (idle) this.removeQueue(record.name);
     }
     this.#pruneAt = Math.max(FIRST_PRUNE_AT, this.#queues.size * 2);

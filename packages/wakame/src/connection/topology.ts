@@ -67,15 +67,20 @@ interface DeleteQueue extends WaitOptions {
 export class Topology {
   readonly #host: ChannelHost;
   readonly #channel: ManagedChannel;
+  /** For questions that are likely to be answered with NOT_FOUND, which closes the channel. */
+  readonly #checker: ManagedChannel;
   readonly #record = new TopologyRecord();
   /** Declarations under way: those who ask for the same meanwhile share the answer. */
   readonly #underWay = new Map<string, Promise<unknown>>();
+  /** Deletions of queues under way, by the name in the record. */
+  readonly #removing = new Map<string, Promise<unknown>>();
   /** Ends the repeating of what could not be restored. */
   #repeating = new AbortController();
 
   constructor(host: ChannelHost) {
     this.#host = host;
     this.#channel = new ManagedChannel(host, 'consume', {});
+    this.#checker = new ManagedChannel(host, 'consume', {});
   }
 
   /** Resolves with true when it was declared now, false when the cache knew it. */
@@ -83,7 +88,7 @@ export class Topology {
     const { name, type, timeout, signal, ...options } = exchange;
     const wait = { timeout, signal };
     if (options.passive === true) {
-      await this.#run((channel) => channel.exchangeDeclare(name, type, options), wait);
+      await this.#check((channel) => channel.exchangeDeclare(name, type, options), wait);
       return true;
     }
     const fingerprint = exchangeFingerprint(type, options);
@@ -102,7 +107,7 @@ export class Topology {
     const wait = { timeout, signal };
     const name = this.currentName(asked);
     if (options.passive === true) {
-      const answer = await this.#run((channel) => channel.queueDeclare(name, options), wait);
+      const answer = await this.#check((channel) => channel.queueDeclare(name, options), wait);
       return { ...answer, declared: true };
     }
     const fingerprint = queueFingerprint(options);
@@ -151,12 +156,18 @@ export class Topology {
   /** Resolves with the number of messages that went with it. */
   async deleteQueue(name: string, options: DeleteQueue = {}): Promise<number> {
     const { ifUnused, ifEmpty } = options;
-    const count = await this.#run(
-      (channel) => channel.queueDelete(this.currentName(name), { ifUnused, ifEmpty }),
-      options,
-    );
-    this.#record.removeQueue(name);
-    return count;
+    const key = this.#record.nameOf(name);
+    const remove = async () => {
+      const given = { ifUnused, ifEmpty };
+      const count = await this.#run((channel) => channel.queueDelete(this.currentName(name), given), options);
+      this.#record.queueDeleted(name);
+      return count;
+    };
+    const removing = remove().finally(() => {
+      if (this.#removing.get(key) === removing) this.#removing.delete(key);
+    });
+    this.#removing.set(key, removing);
+    return removing;
   }
 
   /** Resolves with the number of messages removed. */
@@ -168,16 +179,22 @@ export class Topology {
    * Makes sure that a queue exists: declares it again as it is recorded, with its exchanges and bindings; or asks the broker, when
    * it was not declared here. Rejects NOT_FOUND in that case, and with whatever refuses the declaration.
    */
-  async ensureQueue(name: string, wait: WaitOptions = {}): Promise<void> {
+  ensureQueue(name: string, wait: WaitOptions = {}): Promise<void> {
+    return this.#share(canonical(['ensure', name]), wait, () => this.#ensureQueue(name));
+  }
+
+  async #ensureQueue(name: string): Promise<void> {
+    // Its consumers may hear of a deletion before we do, and must not undo it.
+    await this.#removing.get(this.#record.nameOf(name))?.catch(noop);
     const queue = this.#record.queue(name);
     if (queue === undefined) {
-      await this.#run((channel) => channel.queueDeclare(name, { passive: true }), wait);
+      await this.#check((channel) => channel.queueDeclare(name, { passive: true }));
       return;
     }
     const bindings = this.#record.bindingsTo('queue-binding', queue.name);
     const sources = new Set(bindings.map((binding) => binding.source));
     const exchanges = this.#record.exchanges.filter((exchange) => sources.has(exchange.name));
-    for (const record of [...exchanges, queue, ...bindings]) await this.#restoreOne(record, wait);
+    for (const record of [...exchanges, queue, ...bindings]) await this.#restoreOne(record);
   }
 
   /** Whether the queue was declared here on the present incarnation and nothing since said that it is gone. */
@@ -208,14 +225,14 @@ export class Topology {
     return this.#record.queue(queue)?.current ?? queue;
   }
 
-  /** For consumers: one of this connection started on the queue. */
-  consumerStarted(queue: string): void {
-    this.#record.consumerStarted(queue);
+  /** Whether this program deletes the queue or has deleted it, with consumers of this connection, and not declared it again. */
+  isDeletedHere(queue: string): boolean {
+    return this.#removing.has(this.#record.nameOf(queue)) || this.#record.wasDeleted(queue);
   }
 
-  /** For consumers: one of this connection was cancelled for good. */
-  consumerEnded(queue: string): void {
-    this.#record.consumerEnded(queue);
+  /** For consumers: one of this connection started on the queue. Returns what to call when it is over for good. */
+  consumerStarted(queue: string): () => void {
+    return this.#record.consumerStarted(queue);
   }
 
   /** For the Connection: nothing is known of the next incarnation. */
@@ -255,7 +272,7 @@ export class Topology {
     }
   }
 
-  async #restoreOne(record: AnyRecord, wait: WaitOptions): Promise<void> {
+  async #restoreOne(record: AnyRecord, wait: WaitOptions = {}): Promise<void> {
     await this.#run((channel) => replayOne(this.#record, record, channel), wait);
   }
 
@@ -297,6 +314,10 @@ export class Topology {
       timeout: wait.timeout ?? DEFAULTS.operationTimeout,
       signal: wait.signal,
     });
+  }
+
+  #check<T>(operation: (channel: TransportChannel) => Promise<T>, wait: WaitOptions = {}): Promise<T> {
+    return this.#checker.run(operation, { timeout: wait.timeout, signal: wait.signal, idempotent: true });
   }
 
   async #run<T>(operation: (channel: TransportChannel) => Promise<T>, wait: WaitOptions = {}): Promise<T> {

@@ -4,10 +4,11 @@
  */
 import { InvalidArgumentError } from '../errors.js';
 import type { TransportModule } from '../transport/contract.js';
-import { secondsToMs } from '../url/index.js';
-import { checkBoolean, checkDuration, show } from '../util/check.js';
+import { checkBoolean, checkDuration, checkOneOf, show } from '../util/check.js';
+import { CYCLE_NAMES, type CycleName } from '../util/cycles.js';
 import { camelToSnake, snakeToCamel } from '../util/naming.js';
 import { didYouMean } from '../util/nearest.js';
+import { secondsToMs } from '../util/seconds.js';
 import { warnOnce } from '../util/warnings.js';
 import { checkRetry, type RetryOptions } from './retry-options.js';
 
@@ -26,7 +27,7 @@ const COMMON: ReadonlySet<string> = new Set([
   'confirm_publish',
 ]);
 /** Keys that are read here, some of them for the transport as well. */
-const READ: ReadonlySet<string> = new Set([...COMMON, 'read_timeout']);
+const READ: ReadonlySet<string> = new Set([...COMMON, 'read_timeout', 'queue_order_strategy']);
 const COMMON_DURATIONS: ReadonlySet<string> = new Set([
   'interval_start',
   'interval_step',
@@ -39,6 +40,8 @@ export interface CommonOptions {
   readonly retry: RetryOptions;
   readonly connectDeadline: number | undefined;
   readonly confirmPublish: boolean;
+  /** In which order what several queues have delivered is handled. The transport is told, too. */
+  readonly queueOrder: CycleName;
   /** How long an answer may take. The transport, which must know the key, is told, too. */
   readonly rpcTimeout: number | undefined;
 }
@@ -70,6 +73,7 @@ export function commonOptions(given: TransportOptions, query: Readonly<Record<st
     retry,
     connectDeadline: ms('connect_retries_timeout'),
     confirmPublish: flag(values['confirm_publish']),
+    queueOrder: checkOneOf('queue_order_strategy', values['queue_order_strategy'] ?? 'round_robin', CYCLE_NAMES),
     rpcTimeout: ms('read_timeout'),
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Those who wait for a connection: each with its own deadline, budget of tries and signal.
  */
-import { ConnectionError, type ErrorDetails, MessagingError, TimeoutError } from '../errors.js';
+import { ChannelError, ConnectionError, type ErrorDetails, MessagingError, TimeoutError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
 import { fxrange } from '../util/backoff.js';
 import { type Deferred, deferred } from '../util/deferred.js';
@@ -144,6 +144,15 @@ function remake(error: ConnectionError, message: string, origin: Error): Connect
   const copy = new type(message, details);
   copy.stack = [`${copy.name}: ${message}`, ...(origin.stack?.split('\n').slice(1) ?? [])].join('\n');
   return copy;
+}
+
+/**
+ * Whether a request failed because of what befell its channel or connection, rather than of what it asked for (see
+ * `TransportChannel`).
+ */
+export function isCollateral(error: unknown): boolean {
+  if (error instanceof ConnectionError) return error.recoverable;
+  return error instanceof ChannelError && error.code === 'CHANNEL_CLOSED';
 }
 
 /** What went wrong as one of our errors. */

@@ -1,7 +1,7 @@
 import { type Deferred, deferred } from '../util/deferred.js';
 import type { Arrival } from './intake.js';
-import { MOST_IN_A_TURN } from './iteration.js';
 import type { Message } from './message.js';
+import { MOST_IN_A_TURN } from './turns.js';
 
 type Handler<T> = (message: Message<T>) => unknown;
 

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { type Deferred, deferred } from '../util/deferred.js';
 import type { Arrival } from './intake.js';
 import type { Message } from './message.js';
+import { MOST_IN_A_TURN } from './turns.js';
 
 /** What an iteration needs of its consumer. */
 export interface IterationHost<T> {
@@ -21,12 +22,6 @@ export interface IterationHost<T> {
   /** Stops consuming and gives back what was never yielded. */
   leave(iteration: Iteration<T>): Promise<void>;
 }
-
-/**
- * Messages handed out in one turn of the event loop at most. A transport in memory may have the next one ready each time;
- * timers and sockets must have their turn too.
- */
-export const MOST_IN_A_TURN = 512;
 
 /** Over as soon as it is asked for something, and says so again and again. */
 const DONE: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined });

@@ -10,13 +10,14 @@ import {
   UnroutableError,
 } from '../errors.js';
 import { debug } from '../tracing.js';
-import type { Returned, TransportChannel } from '../transport/contract.js';
+import type { OutgoingMessage, Returned, TransportChannel } from '../transport/contract.js';
 import { Alarm } from './alarm.js';
 import { exchangeBlamed, isFaultOfMessage } from './blame.js';
 import { Budget } from './budget.js';
 import type { Entry } from './entry.js';
 import { asPublishError, isFate, withOutcome } from './outcome.js';
 import type { PublishResult } from './publish-options.js';
+import { MOST_IN_A_TURN } from './turns.js';
 
 /** What an outbox tells its producer. */
 export interface OutboxEvents {
@@ -58,6 +59,8 @@ export class Outbox implements ChannelUser {
   #inFlight = 0;
   #sequence = 0;
   #connecting = false;
+  /** Publishes with `confirm: false` that were answered at once. */
+  #earlyAnswers = 0;
   /**
    * One message up to this one made the broker close the channel, and it did not say which. They are sent one at a time: the
    * next that the channel dies of is the one.
@@ -114,9 +117,10 @@ export class Outbox implements ChannelUser {
   }
 
   /** A gated message may go. */
-  open(entry: Entry, size: number): void {
+  open(entry: Entry, message: OutgoingMessage, size: number): void {
     if (entry.state !== 'gated') return;
     entry.state = 'queued';
+    entry.message = message;
     this.#budget.add(size - entry.size);
     entry.size = size;
     if (this.#cursor === entry) this.#pump();
@@ -264,8 +268,9 @@ export class Outbox implements ChannelUser {
       entry.offAbort?.();
       entry.resolve(entry.attempts === 1 ? ONCE : { attempts: entry.attempts });
     };
-    if (this.#budget.isBelowWindow) answer();
-    else void this.#budget.belowWindow().then(answer);
+    if (!this.#budget.isBelowWindow) void this.#budget.belowWindow().then(answer);
+    else if (++this.#earlyAnswers % MOST_IN_A_TURN === 0) setImmediate(answer);
+    else answer();
   }
 
   /** Whether it may be sent again. Tells its `errback`, whose exception gives it up. */

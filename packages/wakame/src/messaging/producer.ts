@@ -37,8 +37,11 @@ export interface ProducerEvents {
 /** A message that a caller was told was sent. */
 export type LostMessage = Pick<OutgoingMessage, 'exchange' | 'routingKey' | 'body' | 'properties'>;
 
-/** What a message takes beside its body while it waits for its outcome, roughly, in bytes: objects, promises, properties. */
-const OVERHEAD = 512;
+/**
+ * What a message takes beside its body while it waits for its outcome, in bytes: some 1300 of objects, promises and properties, and
+ * about half as much again of its predecessors that the garbage collector has not got to yet.
+ */
+const OVERHEAD = 2048;
 
 const NO_OPTIONS: PublishOptions = Object.freeze({});
 const NOTHING: readonly Entity[] = Object.freeze([]);
@@ -141,6 +144,7 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     this.#offConnection = undefined;
     this.#connection = connection;
     this.#outbox = this.#newOutbox();
+    this.#forget();
     await flushed(former, DEFAULTS.closeTimeout);
     await former.close();
   }
@@ -195,12 +199,11 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     const { schema } = this.#options;
     const checked = schema === undefined ? undefined : checkToSend(schema, body);
     const validation = checked instanceof Promise ? checked : undefined;
-    const compose = () => this.#compose(body, name, exchange, options, context);
-    const message = validation === undefined ? compose() : undefined;
+    const message = validation === undefined ? this.#compose(body, name, exchange, options, context) : undefined;
     const size = message === undefined ? OVERHEAD : sizeOf(message);
     this.#outbox.mustHaveRoom(size);
-    const needs = this.#needs(name, exchange, options);
-    const isGated = validation !== undefined || needs !== undefined;
+    const missing = this.#missing(name, exchange, options);
+    const isGated = validation !== undefined || missing !== undefined;
     const hasRetry = options.retry !== undefined || options.retryPolicy !== undefined;
     const entry = new Entry(message, size, {
       state: isGated ? 'gated' : 'queued',
@@ -208,11 +211,13 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
       confirm: options.confirm ?? this.#options.confirm ?? this.#connection.confirmByDefault,
       retry: hasRetry ? this.#retryFor(options) : this.#retry,
     });
-    this.#offConnection ??= this.#connection.beforeClose(({ timeout }) => flushed(this.#outbox, timeout));
-    const outbox = this.#outbox;
-    outbox.add(entry);
-    if (signal !== undefined) entry.offAbort = onAbort(signal, (reason) => outbox.drop(entry, reason));
-    if (isGated) void this.#openGate(entry, outbox, validation, needs, compose);
+    if (this.#offConnection === undefined) this.#flushBeforeClose();
+    this.#outbox.add(entry);
+    if (signal !== undefined) dropOnAbort(this.#outbox, entry, signal);
+    if (isGated) {
+      const composed = message ?? this.#composeChecked(validation, body, name, exchange, options, context);
+      void this.#openGate(entry, name, missing, options, composed);
+    }
     return entry;
   }
 
@@ -238,6 +243,19 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     };
   }
 
+  /** Once the schema has let the body pass. */
+  async #composeChecked(
+    validation: Promise<unknown> | undefined,
+    body: T,
+    name: string,
+    exchange: Exchange | string,
+    options: PublishOptions,
+    context: PublishContext | undefined,
+  ): Promise<OutgoingMessage> {
+    await validation;
+    return this.#compose(body, name, exchange, options, context);
+  }
+
   #unroutable(options: PublishOptions): UnroutablePolicy {
     if (options.mandatory === true) return 'reject';
     const isHeard = this.listenerCount('returned') > 0 || this.#connection.listenerCount('unroutable') > 0;
@@ -249,22 +267,19 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     return retryOptions(retry, retryPolicy ?? this.#options.retryPolicy);
   }
 
-  /** What must be declared, or asked for, before the message can go; undefined when all is known to stand. */
-  #needs(name: string, exchange: Exchange | string, options: PublishOptions): (() => Promise<void>) | undefined {
-    const { signal, timeout = DEFAULTS.publishTimeout, declare = NOTHING } = options;
+  /**
+   * What must be declared before the message can go; empty when only its exchange must be asked for; undefined when all is known
+   * to stand.
+   */
+  #missing(name: string, exchange: Exchange | string, options: PublishOptions): readonly Entity[] | undefined {
+    const { declare = NOTHING } = options;
     const isOwn = this.autoDeclare && options.exchange === undefined && typeof exchange !== 'string';
     const entities = isOwn && isDeclarable(exchange) ? [exchange, ...declare] : declare;
-    const missing = entities.length === 0 ? NOTHING : entities.filter((entity) => !this.#isDeclared(entity));
-    if (missing.length === 0 && this.#isThere(name)) return undefined;
-    return async () => {
-      const declared = this.#declared;
-      for (const entity of missing) {
-        await declareEntity(entity, this.#connection.topology, { timeout, signal });
-        declared.add(entity);
-      }
-      if (!this.#isThere(name)) await this.#askFor(name, { timeout, signal });
-    };
+    const missing = entities.length === 0 ? NOTHING : entities.filter(this.#isMissing);
+    return missing.length === 0 && this.#isThere(name) ? undefined : missing;
   }
+
+  readonly #isMissing = (entity: Entity): boolean => !this.#isDeclared(entity);
 
   #isDeclared(entity: Entity): boolean {
     const { topology } = this.#connection;
@@ -296,40 +311,57 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     exchanges.add(name);
   }
 
+  /** Lets a message go when what it needs stands, and its schema has let it pass. */
   async #openGate(
     entry: Entry,
-    outbox: Outbox,
-    validation: Promise<unknown> | undefined,
-    needs: (() => Promise<void>) | undefined,
-    compose: () => OutgoingMessage,
+    name: string,
+    missing: readonly Entity[] | undefined,
+    options: PublishOptions,
+    composed: OutgoingMessage | Promise<OutgoingMessage>,
   ): Promise<void> {
+    const outbox = this.#outbox;
+    const wait = { timeout: options.timeout ?? DEFAULTS.publishTimeout, signal: options.signal };
     try {
-      if (validation !== undefined) {
-        await validation;
-        entry.message = compose();
-        outbox.mustHaveRoom(sizeOf(entry.message) - entry.size);
-      }
-      await needs?.();
-      if (entry.message !== undefined) outbox.open(entry, sizeOf(entry.message));
+      const message = await composed;
+      const size = sizeOf(message);
+      outbox.mustHaveRoom(size - entry.size);
+      if (missing !== undefined) await this.#provide(name, missing, wait);
+      outbox.open(entry, message, size);
     } catch (error) {
       outbox.drop(entry, asPublishError(error, 'not-sent'));
     }
+  }
+
+  async #provide(name: string, missing: readonly Entity[], wait: WaitOptions): Promise<void> {
+    const declared = this.#declared;
+    for (const entity of missing) {
+      await declareEntity(entity, this.#connection.topology, wait);
+      declared.add(entity);
+    }
+    if (!this.#isThere(name)) await this.#askFor(name, wait);
+  }
+
+  #flushBeforeClose(): void {
+    this.#offConnection = this.#connection.beforeClose(({ timeout }) => flushed(this.#outbox, timeout));
   }
 
   #newOutbox(): Outbox {
     const connection = this.#connection;
     return new Outbox(connection, this.#options.maxBufferedBytes ?? DEFAULTS.maxBufferedBytes, {
       lost: (entry, error) => this.#lost(entry, error),
-      incarnationEnded: () => {
-        this.#declared = new WeakSet();
-        this.#exchanges = new Set();
-      },
+      incarnationEnded: () => this.#forget(),
       returned: (returned, mandatory) => {
         this.emit('returned', returned);
         if (!mandatory) connection.unroutable(returned);
         connection.eventHandled();
       },
     });
+  }
+
+  /** What was known of the broker may be wrong. */
+  #forget(): void {
+    this.#declared = new WeakSet();
+    this.#exchanges = new Set();
   }
 
   #lost({ message }: Entry, error: MessagingError): void {
@@ -356,6 +388,10 @@ const MOST_EXCHANGES = 1000;
 
 function sizeOf(message: OutgoingMessage): number {
   return message.body.length + OVERHEAD;
+}
+
+function dropOnAbort(outbox: Outbox, entry: Entry, signal: AbortSignal): void {
+  entry.offAbort = onAbort(signal, (reason) => outbox.drop(entry, reason));
 }
 
 /** Resolves when the outbox is flushed, or the time is over. */

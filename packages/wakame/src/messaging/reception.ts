@@ -55,7 +55,7 @@ export class Reception<T> {
     this.#settings = settings;
     this.#events = events;
     this.#prefetch = settings.prefetch;
-    this.#intake = new Intake<T>('round_robin');
+    this.#intake = new Intake<T>(connection.queueOrder);
     for (const queue of settings.queues) this.add(queue);
   }
 

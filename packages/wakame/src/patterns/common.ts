@@ -133,7 +133,9 @@ async function nextOf<T>(
 }
 
 /** Options of {@link itermessages}: those of the Consumer too. */
-export interface IterMessagesOptions<T> extends DrainOptions, Omit<ConsumerOptions<T>, 'queues' | 'signal' | 'idleTimeout'> {}
+export interface IterMessagesOptions<T>
+  extends DrainOptions,
+    Omit<ConsumerOptions<T>, 'queues' | 'signal' | 'idleTimeout'> {}
 
 /**
  * Yields messages of a queue (`kombu.common.itermessages`), as {@link drainConsumer} does; `timeout` counts from when the queue is being

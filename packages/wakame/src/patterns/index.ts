@@ -1,6 +1,5 @@
 export { Broadcast, type BroadcastOptions } from './broadcast.js';
 export {
-  type CollectRepliesOptions,
   collectReplies,
   type DrainOptions,
   drainConsumer,
@@ -21,12 +20,18 @@ export {
   connections,
   type PooledChannel,
   type PooledProducer,
-  PoolGroup,
+  type PoolGroup,
   type PoolOptions,
   ProducerPool,
   pools,
   producers,
 } from './pools.js';
-export { QoS } from './qos.js';
-export { type AcquireOptions, ResourcePool, type ResourcePoolOptions } from './resource-pool.js';
-export { SimpleBuffer, type SimpleGetOptions, SimpleQueue, type SimpleQueueOptions } from './simple.js';
+export { QoS, type QoSOptions } from './qos.js';
+export type { AcquireOptions, ResourcePool } from './resource-pool.js';
+export {
+  SimpleBuffer,
+  type SimpleDefaults,
+  type SimpleGetOptions,
+  SimpleQueue,
+  type SimpleQueueOptions,
+} from './simple.js';

@@ -53,7 +53,10 @@ export abstract class ConsumerMixin {
    * The consumers of the service. `consumer` makes them; others may be made by hand. Each has a channel of its own; `channel` is another
    * one, for whatever else there is to do, closed when the run ends.
    */
-  abstract getConsumers(consumer: ConsumerFactory, channel: Channel): readonly Consumer[] | Promise<readonly Consumer[]>;
+  abstract getConsumers(
+    consumer: ConsumerFactory,
+    channel: Channel,
+  ): readonly Consumer[] | Promise<readonly Consumer[]>;
 
   /** Every consumer has started. */
   onConsumeReady?(connection: Connection, channel: Channel, consumers: readonly Consumer[]): void | Promise<void>;
@@ -107,7 +110,10 @@ export abstract class ConsumerMixin {
     const offSignal = onAbort(signal, () => end.abort());
     const offConnection = this.#watchConnection(end.signal, fail);
     try {
-      await this.#ensureConnection(end.signal).then(() => this.serve(end.signal, fail), fail);
+      await this.#ensureConnection(end.signal).then(
+        () => (end.signal.aborted ? undefined : this.serve(end.signal, fail)),
+        fail,
+      );
     } catch (error) {
       failure ??= { error };
     } finally {

@@ -39,7 +39,8 @@ export class QoS {
     const { maxPrefetch } = options;
     this.#apply = checkFunction('apply', apply);
     this.#value = checkInteger('initialValue', initialValue);
-    this.#max = maxPrefetch === undefined ? Number.POSITIVE_INFINITY : checkInteger('maxPrefetch', maxPrefetch, { min: 1 });
+    this.#max =
+      maxPrefetch === undefined ? Number.POSITIVE_INFINITY : checkInteger('maxPrefetch', maxPrefetch, { min: 1 });
   }
 
   /** The count wanted now. {@link update} sends it. */

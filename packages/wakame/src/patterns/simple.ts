@@ -109,7 +109,10 @@ export class SimpleQueue<T = unknown> implements AsyncDisposable {
     await this.#declare(signal);
     const message = await this.#taker.take({ timeout, signal }).catch((error: unknown) => {
       // Somebody deleted it: the next call declares it again.
-      if (error instanceof NotFound) this.#declared = undefined;
+      if (error instanceof NotFound) {
+        this.#connection.topology.forget('queue', this.queue.name);
+        this.#declared = undefined;
+      }
       throw error;
     });
     if (message === undefined) throw new Empty(`queue '${this.queue.name}' is empty`);
@@ -124,7 +127,8 @@ export class SimpleQueue<T = unknown> implements AsyncDisposable {
   /** Removes every message that nobody has taken. Resolves with their number. */
   async clear(): Promise<number> {
     await this.#declare();
-    return (await this.#taker.dropAhead()) + (await this.queue.purge());
+    const purged = await this.queue.purge();
+    return purged + (await this.#taker.dropAhead());
   }
 
   /** How many messages wait. */

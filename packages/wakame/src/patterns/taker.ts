@@ -108,15 +108,16 @@ export class Taker<T> {
     this.#mustBeOpen();
     signal?.throwIfAborted();
     const deadline = new Deadline(timeout);
-    let taken = this.#ahead.shift();
-    if (taken !== undefined) this.#hold(taken);
-    else taken = (await this.#look(options)) ?? (deadline.passed ? undefined : await this.#wait(deadline, signal));
+    const taken = this.#nextAhead() ?? (await this.#look(options)) ?? (await this.#wait(deadline, signal));
     return taken && this.#handOut(taken.message);
   }
 
   /** Drops what has come and nobody has asked for. Resolves with the number of messages. */
   async dropAhead(): Promise<number> {
+    if (this.#keeper === undefined) return 0;
+    const last = await this.#look({ timeout: 0 });
     const dropped = this.#ahead.splice(0);
+    if (last !== undefined) dropped.push(last);
     await Promise.all(dropped.map(({ message }) => message.ack()));
     return dropped.length;
   }
@@ -149,7 +150,14 @@ export class Taker<T> {
     const wait = { timeout: timeout === 0 ? undefined : timeout, signal };
     try {
       const fetched = await this.#open().get(this.#queue.name, { noAck: false }, wait);
-      return fetched && this.#hold(this.#taken(fetched.delivery, fetched.inner));
+      if (fetched !== undefined) {
+        const taken = this.#taken(fetched.delivery, fetched.inner);
+        if (this.#closed === undefined) this.#ahead.push(taken);
+        else await this.#giveBack(taken);
+      }
+      this.#mustBeOpen();
+      // What was on its way to the tap that stays has come before the answer.
+      return this.#nextAhead();
     } catch (error) {
       this.#mustBeOpen();
       // A slow answer to a caller in a hurry. While the connection is down nobody knows whether the queue is empty.
@@ -158,9 +166,15 @@ export class Taker<T> {
     }
   }
 
+  #nextAhead(): Taken<T> | undefined {
+    const taken = this.#ahead.shift();
+    return taken && this.#hold(taken);
+  }
+
   #wait(deadline: Deadline, signal: AbortSignal | undefined): Promise<Taken<T> | undefined> {
-    const { promise, resolve, reject } = deferred<Taken<T> | undefined>();
+    if (deadline.passed) return Promise.resolve(undefined);
     if (this.#closed !== undefined || signal?.aborted) return Promise.reject(this.#closed ?? signal?.reason);
+    const { promise, resolve, reject } = deferred<Taken<T> | undefined>();
     const settled = () => {
       offTimer();
       offAbort();

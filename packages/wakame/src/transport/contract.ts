@@ -191,9 +191,12 @@ export interface DeliverySink {
 export type PublishMode = 'confirmed' | 'written';
 
 /**
- * One incarnation of a channel. Calls are carried out in the order they are made. An error of the channel's
- * (NOT_FOUND, PRECONDITION_FAILED …) rejects the call that caused it, then every other pending one, and closes the
- * channel; a transport that need not close it does not.
+ * One incarnation of a channel. Calls are carried out in the order they are made.
+ *
+ * An error of the channel's (NOT_FOUND, PRECONDITION_FAILED …) rejects the call that caused it and closes the channel. Every other
+ * request under way rejects with CHANNEL_CLOSED, the error as its `cause`: it may be repeated on the next incarnation. Where
+ * the connection ends with it, the others reject with a recoverable connection error. A transport that need not close the
+ * channel does not. (Publishes reject with the error itself, and `onClose` tells more.)
  */
 export interface TransportChannel {
   readonly id: number;

@@ -10,7 +10,7 @@ import {
   RecoverableConnectionError,
 } from '../../src/errors.js';
 import type { TransportChannel } from '../../src/transport/contract.js';
-import { FakeBroker, type FakeChannel } from '../support/fake-transport.js';
+import { FakeBroker, type FakeChannel, turn } from '../support/fake-transport.js';
 
 let broker: FakeBroker;
 let connection: Connection;
@@ -215,6 +215,30 @@ describe('staying alive', () => {
     expect(box.cancelled).toEqual([cause]);
     expect([...channel.subscriptions.keys()]).toEqual(['a']);
   }, 15_000);
+
+  test('one whose queue this program deletes is over at once, and the queue stays deleted', async () => {
+    const channel = new ConsumerChannel(connection);
+    const box = inbox();
+    await channel.subscribe('a', { consumerTag: 'a1' }, box);
+    await channel.subscribe('a', { consumerTag: 'a2' }, box);
+    await channel.subscribe('b', { consumerTag: 'b' }, inbox());
+    const cause = new ConsumerCancelled('queue deleted');
+    // The broker tells consumers before it answers.
+    broker.rule('queueDelete', async () => {
+      broker.cancelConsumers('a', cause);
+      await turn();
+      await turn();
+    });
+    await connection.topology.deleteQueue('a');
+    await broker.until(() => box.cancelled.length === 2);
+    expect(box.cancelled).toEqual([cause, cause]);
+    expect(broker.queues.has('a')).toBe(false);
+    expect(broker.count('queueDeclare a')).toBe(1);
+    expect([...channel.subscriptions.keys()]).toEqual(['b']);
+    await connection.topology.declareQueue({ name: 'a' });
+    await channel.subscribe('a', { consumerTag: 'a1' }, box);
+    expect(alive(channel)).toBe(true);
+  });
 
   test('a queue that is gone after a loss does not keep the other consumers down', async () => {
     broker.queues.set('foreign', { name: 'foreign', options: {}, owner: undefined, messages: [] });

@@ -230,6 +230,15 @@ describe('run', () => {
     expect([...broker.queues.keys()]).toEqual(['a', 'b']);
   });
 
+  test('also when the one to blame was not', async () => {
+    const channel = new ManagedChannel(connection, 'consume', {});
+    const outcomes = await Promise.allSettled([
+      channel.run((inner) => inner.queueDeclare('x', { passive: true })),
+      channel.run((inner) => inner.queueDeclare('a'), { idempotent: true }),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+  });
+
   test('an idempotent request interrupted by a loss is repeated after recovery', async () => {
     const channel = new ManagedChannel(connection, 'consume', {});
     await channel.open();

@@ -1,6 +1,7 @@
 /** The clock of memory brokers: which timers there are, and whom they keep alive. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { consume, drain, freshBroker, open, publish, settled, textOf } from '../virtual/harness.js';
+import { memoryBroker } from '../../src/transports/memory/index.js';
+import { consume, drain, freshBroker, memoryModule, open, publish, settled, textOf } from '../virtual/harness.js';
 
 describe('with a clock of the test', () => {
   beforeEach(() => {
@@ -29,6 +30,25 @@ describe('with a clock of the test', () => {
     expect(vi.getTimerCount()).toBe(0);
     await opened.connection.close({ timeout: 1000 });
     await opened.transport.dispose();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('renewing leases and sweeping end with the connection, and begin with the next', async () => {
+    const broker = freshBroker();
+    const module = memoryModule({ lease: 30_000 });
+    const opened = await open({ broker, module });
+    const { channel } = await opened.channel();
+    await channel.queueDeclare('q');
+    await consume(channel, 'q');
+    const running = vi.getTimerCount();
+    expect(running).toBeGreaterThan(0);
+    memoryBroker(broker).disconnect();
+    await opened.closed;
+    expect(vi.getTimerCount()).toBe(0);
+    const again = await open({ broker, transport: opened.transport });
+    await settled();
+    expect(vi.getTimerCount()).toBe(running);
+    await again.connection.close({ timeout: 1000 });
     expect(vi.getTimerCount()).toBe(0);
   });
 

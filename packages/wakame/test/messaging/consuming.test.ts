@@ -5,7 +5,7 @@ import { Queue } from '../../src/entities/index.js';
 import type { MessagingError } from '../../src/errors.js';
 import { Consumer, type Message, nested } from '../../src/messaging/index.js';
 import { type Deferred, deferred } from '../../src/util/deferred.js';
-import { Count, eventually, failure, onEachBroker, payloads, sequence } from './support.js';
+import { Count, eventually, failure, onEachBroker, onMemory, payloads, sequence } from './support.js';
 
 /** A handler that keeps what it gets, and settles nothing. */
 function inbox<T>() {
@@ -660,6 +660,33 @@ onEachBroker('consuming', (t) => {
     refused({ idleTimeout: -1 }, /idleTimeout/);
     expect(() => new Consumer(undefined as never)).toThrow(/a Channel or a Connection is needed/);
     expect(() => new Consumer(t.connection, { onMessage: () => 1 }).registerCallback(() => 1)).toThrow(/onMessage/);
+  });
+});
+
+onMemory('queue_order_strategy', (t) => {
+  test('says which of several queues goes first', async () => {
+    const [first, second] = [t.queue<number>('strategy.b'), t.queue<number>('strategy.a')];
+    for (const [strategy, order] of [
+      ['round_robin', 'babababa'],
+      ['priority', 'bbbbaaaa'],
+      ['sorted', 'aaaabbbb'],
+    ] as const) {
+      const connection = t.connect({ transportOptions: { queue_order_strategy: strategy } });
+      await Promise.all([first.declare(), second.declare()]);
+      await t.fill(first, 4);
+      await t.fill(second, 4);
+      const seen: string[] = [];
+      const consumer = new Consumer(connection, { queues: [first, second], settle: 'auto', idleTimeout: 50 });
+      for await (const message of consumer) {
+        // What was ready has come.
+        if (seen.length === 0) await t.untilDepth(second, 0);
+        seen.push(message.queue === first.name ? 'b' : 'a');
+      }
+      // The first was taken before the others had come.
+      expect([strategy, seen.slice(1).join('')]).toEqual([strategy, order.replace(seen[0] ?? '', '')]);
+      await consumer.close();
+    }
+    expect(() => t.connect({ transportOptions: { queue_order_strategy: 'random' } })).toThrow(/queue_order_strategy/);
   });
 });
 

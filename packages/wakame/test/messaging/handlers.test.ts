@@ -91,6 +91,30 @@ onEachBroker('handlers', (t) => {
     expect(errors).toHaveLength(10);
   });
 
+  test('where the broker counts deliveries, attempts are counted over consumers', async () => {
+    const { queue, dead } = await withDeadLetters(t, { 'x-queue-type': 'quorum' });
+    const attempts: number[] = [];
+    await t.fill(queue, 1);
+    for (let i = 0; i < 3; i++) {
+      const failed = new Count();
+      const consumer = new Consumer(t.connect(), {
+        ...{ queues: queue, maxAttempts: 3, backoff: FAST },
+        onMessage: () => {
+          throw new Error('poison');
+        },
+        onHandlerError: (_message, _error, info) => {
+          if (failed.value === 0) attempts.push(info.attempts);
+          failed.up();
+        },
+      });
+      await consumer.consume();
+      await failed.reach(1);
+      await consumer.close();
+    }
+    expect(attempts).toEqual([1, 2, 3]);
+    await t.untilDepth(dead, 1);
+  });
+
   test('equal messages are counted each by itself', async () => {
     const { queue, dead } = await withDeadLetters(t);
     const failures = new Count();

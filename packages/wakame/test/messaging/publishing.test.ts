@@ -172,6 +172,23 @@ onEachBroker('publishing', (t) => {
     expect(lost[0]?.[1].routingKey).toBe(t.name('nowhere'));
   });
 
+  test('a loop that awaits publishes leaves the event loop its turn', async () => {
+    const queue = t.queue<number>('turns', { maxLength: 1 });
+    await queue.declare();
+    const producer = t.producer({ confirm: false });
+    let turns = 0;
+    let on = true;
+    const tick = () => {
+      turns++;
+      if (on) setImmediate(tick);
+    };
+    tick();
+    for (const i of sequence(5000)) await producer.publish(i, { routingKey: queue.name });
+    on = false;
+    expect(turns).toBeGreaterThan(5);
+    await producer.flush();
+  });
+
   test('a nack is never retried', async () => {
     const queue = t.queue('nack', { maxLength: 1, queueArguments: { 'x-overflow': 'reject-publish' } });
     await queue.declare();

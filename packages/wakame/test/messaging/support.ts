@@ -70,7 +70,16 @@ const unhandled: unknown[] = [];
 
 /** Runs a suite against every broker there is, each test with a connection of its own. Unhandled rejections fail it. */
 export function onEachBroker(title: string, suite: (bench: Bench) => void): void {
-  describe.each(rabbitmq === undefined ? [MEMORY] : [MEMORY, RABBITMQ])(`${title}: $name`, (kind) => {
+  on(rabbitmq === undefined ? [MEMORY] : [MEMORY, RABBITMQ], title, suite);
+}
+
+/** The same, for what only a virtual transport has. */
+export function onMemory(title: string, suite: (bench: Bench) => void): void {
+  on([MEMORY], title, suite);
+}
+
+function on(kinds: readonly Kind[], title: string, suite: (bench: Bench) => void): void {
+  describe.each(kinds)(`${title}: $name`, (kind) => {
     let state: ReturnType<typeof makeBench>;
     const bench = new Proxy({} as Bench, { get: (_, key) => Reflect.get(state.bench, key) });
 

@@ -4,7 +4,9 @@
  */
 import type { Connection, ConnectionOptions } from '../../src/connection/index.js';
 import {
+  ChannelError,
   ConnectionClosedError,
+  ConnectionError,
   type MessagingError,
   NotFound,
   NotSupportedError,
@@ -307,6 +309,7 @@ export class FakeChannel implements TransportChannel {
   prefetch: number | undefined;
   state: 'open' | 'closing' | 'closed' = 'open';
   readonly #pending = new Set<Pending>();
+  #endedWith: MessagingError | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #tags = 0;
 
@@ -450,10 +453,11 @@ export class FakeChannel implements TransportChannel {
   end(error: MessagingError | undefined): void {
     if (this.state === 'closed') return;
     this.state = 'closed';
+    this.#endedWith = error;
     this.consumers.clear();
     this.connection.channels.delete(this);
     for (const pending of [...this.#pending]) {
-      pending.reject(error ?? new ConnectionClosedError('the channel was closed'));
+      pending.reject(error === undefined ? new ConnectionClosedError('the channel was closed') : collateral(error));
     }
     setImmediate(() => {
       this.events.onClose(error);
@@ -497,14 +501,13 @@ export class FakeChannel implements TransportChannel {
         await before;
         await turn();
         if (this.state !== 'open') return;
+        // From here on it is the one to blame for what happens.
+        this.#pending.delete(pending);
         try {
           await this.broker.judge({ operation, name, connection: this.connection, channel: this });
-          if (this.state !== 'open') return;
-          const result = carryOut();
-          this.#pending.delete(pending);
-          resolve(result);
+          if (this.state !== 'open') throw this.#endedWith ?? new ConnectionClosedError('the channel was closed');
+          resolve(carryOut());
         } catch (error) {
-          this.#pending.delete(pending);
           reject(error);
           if (!(error instanceof NotSupportedError)) this.end(error as MessagingError);
         }
@@ -512,6 +515,13 @@ export class FakeChannel implements TransportChannel {
       })();
     });
   }
+}
+
+/** What a request rejects with that was under way when another one met `error`. */
+function collateral(error: MessagingError): MessagingError {
+  if (!(error instanceof ConnectionError))
+    return new ChannelError('another request closed the channel', { cause: error });
+  return error.recoverable ? error : new RecoverableConnectionError('another request', { cause: error });
 }
 
 /** Resolves in the next turn of the event loop. */

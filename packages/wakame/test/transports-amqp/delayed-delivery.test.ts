@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { brokerUrl } from '../../../../scripts/lib/brokers/environment.js';
 import { type Channel, Connection } from '../../src/connection/index.js';
-import type { Delivery, OutgoingMessage } from '../../src/transport/contract.js';
+import type { BasicProperties, Delivery, OutgoingMessage } from '../../src/transport/contract.js';
 import { DelayedDelivery } from '../../src/transports/amqp/delayed-delivery.js';
 import { FakeBroker, FakeConnection } from '../support/fake-transport.js';
 
@@ -205,7 +205,7 @@ describe('on RabbitMQ', () => {
     const seen = await consume(queue);
     await channel.publish(message({ routingKey: queue, notBefore: Date.now() + 1000 }));
     await vi.waitFor(() => expect(seen).toHaveLength(1), { timeout: 10_000 });
-    const { properties } = seen[0]?.delivery ?? { properties: {} };
+    const properties: BasicProperties = seen[0]?.delivery.properties ?? {};
     expect(properties.headers).toHaveProperty('x-death');
     await channel.publish(message({ routingKey: queue, properties, notBefore: Date.now() + 1000 }));
     await vi.waitFor(() => expect(seen).toHaveLength(2), { timeout: 10_000 });

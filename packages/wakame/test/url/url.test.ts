@@ -1,15 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { InvalidArgumentError, InvalidUrlError } from '../../src/errors.js';
-import {
-  asUrl,
-  maybeSanitizeUrl,
-  type ParsedUrl,
-  parseUrl,
-  parseUrls,
-  sanitizeUrl,
-  secondsToMs,
-} from '../../src/url/index.js';
+import { asUrl, maybeSanitizeUrl, type ParsedUrl, parseUrl, parseUrls, sanitizeUrl } from '../../src/url/index.js';
+import { secondsToMs } from '../../src/util/seconds.js';
 import { resetWarnings } from '../../src/util/warnings.js';
 import { golden } from '../golden/read.js';
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Delivery, TransportChannel } from '../../src/transport/contract.js';
 import { deferred } from '../../src/util/deferred.js';
-import { BareDriver, LongPollDriver, RemoteDriver } from './doubles.js';
+import { BareDriver, LongPollDriver, RemoteDriver, TerseDriver } from './doubles.js';
 import {
   consume,
   drain,
@@ -583,6 +583,21 @@ describe('a driver without hints', () => {
       message: expect.stringContaining('polling_interval'),
     });
   });
+});
+
+test('a driver that keeps silent about a queue until it was emptied is asked until then', async () => {
+  const { channel } = await oneChannel(moduleOf(() => new TerseDriver()));
+  await channel.queueDeclare('q');
+  await channel.queueDeclare('other');
+  await channel.qos({ prefetch: 3, scope: 'consumer' });
+  const acking = ({ deliveryTag }: Delivery) => void channel.ack(deliveryTag);
+  const inbox = await consume(channel, 'q', { onDelivery: acking });
+  const unlimited = await consume(channel, 'other', { noAck: true });
+  for (const batch of [numbered(3), numbered(50), numbered(1)]) {
+    await Promise.all([fill(channel, 'q', batch), fill(channel, 'other', numbered(400))]);
+  }
+  await inbox.count(54);
+  await unlimited.count(1200);
 });
 
 describe('a driver that can wait', () => {

@@ -40,6 +40,7 @@ export class RemoteDriver extends DriverWrapper {
   readonly calls: { readonly method: Method; readonly size: number; readonly argument: unknown }[] = [];
   #faults: Fault[] = [];
   #gate: Promise<void> | undefined;
+  #check: (messages: readonly Outbound[]) => void = () => {};
   #lost: ((error: unknown) => void) | undefined;
 
   constructor(features: Partial<DriverFeatures> = {}, options: MemoryDriverOptions = {}) {
@@ -50,6 +51,11 @@ export class RemoteDriver extends DriverWrapper {
   /** The next call of this method fails. */
   fail(method: Method, fault: { readonly done?: boolean; readonly error?: Error } = {}): void {
     this.#faults.push({ method, done: fault.done ?? false, error: fault.error ?? new Error(`${method} failed`) });
+  }
+
+  /** Looks at each batch before it is sent, and may throw. */
+  refuse(check: (messages: readonly Outbound[]) => void): void {
+    this.#check = check;
   }
 
   /** Answers wait until the returned function is called. */
@@ -88,7 +94,11 @@ export class RemoteDriver extends DriverWrapper {
   }
 
   override send(messages: readonly Outbound[], options?: SendOptions): MaybePromise<readonly SendResult[]> {
-    return this.#call('send', messages, () => this.inner.send(messages, options), options);
+    const run = () => {
+      this.#check(messages);
+      return this.inner.send(messages, options);
+    };
+    return this.#call('send', messages, run, options);
   }
 
   override take(requests: readonly TakeRequest[], options: TakeOptions): MaybePromise<readonly Taken[]> {
@@ -217,6 +227,31 @@ export class BareDriver extends RemoteDriver {
 
   #withOptions(stat: QueueStat): QueueStat {
     return { ...stat, options: declared.get(this.#key(stat.name)) ?? stat.options };
+  }
+}
+
+/** A store whose hints are as few as allowed: silent about a queue until a take came back with less than was asked for. */
+export class TerseDriver extends RemoteDriver {
+  #told = new Set<string>();
+
+  override watch(queues: readonly string[], hints: QueueHints): MaybePromise<void> {
+    return this.inner.watch(queues, {
+      ready: (queue) => {
+        if (this.#told.has(queue)) return;
+        this.#told.add(queue);
+        hints.ready(queue);
+      },
+      gone: (queue) => hints.gone(queue),
+    });
+  }
+
+  override async take(requests: readonly TakeRequest[], options: TakeOptions): Promise<readonly Taken[]> {
+    const taken = await super.take(requests, options);
+    for (const { queue, credit } of requests) {
+      const got = taken.filter((one) => one.queue === queue).length;
+      if (got < credit && taken.length < options.limit) this.#told.delete(queue);
+    }
+    return taken;
   }
 }
 

@@ -378,6 +378,18 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         );
       });
 
+      test('is refused for an earlier taking of what is held again', async () => {
+        const a = await one();
+        await a.declare('q');
+        await a.send('q', '1');
+        const before = await a.takeFrom('q');
+        await a.settle('requeue', ...before);
+        const again = await a.takeFrom('q');
+        expect(await a.driver.extend(before.map(({ lease }) => lease))).toEqual([false]);
+        expect(await a.settle('ack', ...before)).toEqual([false]);
+        expect(await a.settle('ack', ...again)).toEqual([true]);
+      });
+
       test("is refused for another holder's lease", async () => {
         const [a, b] = await two();
         await a.declare('q');

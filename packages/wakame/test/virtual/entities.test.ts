@@ -145,7 +145,7 @@ describe('queues', () => {
     await expect(channel.queueDeclare('q', { durable: true })).rejects.toEqual(
       refusal(
         'PRECONDITION_FAILED',
-        "inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but current is 5",
+        "inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but current is '5'",
       ),
     );
     await expect(channel.queueDeclare('q', { arguments: { 'x-max-length': 5 } })).rejects.toEqual(

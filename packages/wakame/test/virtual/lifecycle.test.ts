@@ -67,6 +67,28 @@ describe('opening', () => {
     await transport.dispose();
   });
 
+  test('a store that does not tell what it is, is not left open', async () => {
+    class MuteDriver extends MemoryDriver {
+      override async info(): Promise<never> {
+        throw new Error('no answer');
+      }
+    }
+    const broker = freshBroker();
+    await expect(open({ broker, module: moduleOf(() => new MuteDriver()) })).rejects.toMatchObject({
+      code: 'STORE_ERROR',
+    });
+    expect(memoryBroker(broker).connectionCount).toBe(0);
+  });
+
+  test('a transport that is disposed of while it opens does not stay open', async () => {
+    const broker = freshBroker();
+    const transport = moduleOf(() => new RemoteDriver()).createTransport();
+    const opening = open({ broker, transport });
+    await transport.dispose();
+    await expect(opening).rejects.toThrow('disposed');
+    expect(memoryBroker(broker).connectionCount).toBe(0);
+  });
+
   test('a disposed transport does not open again', async () => {
     const broker = freshBroker();
     const { transport } = await open({ broker });
@@ -211,6 +233,14 @@ describe('a loss', () => {
     driver.cut(new RecoverableConnectionError('cut'));
     await expect(written).rejects.toMatchObject({ code: 'CONNECTION_LOST', outcome: 'unknown' });
     release();
+  });
+
+  test('is recoverable, whatever the store calls it', async () => {
+    const driver = new RemoteDriver();
+    const { opened } = await oneChannel(moduleOf(() => driver));
+    const error = new Error('ECONNRESET or so');
+    driver.cut(error);
+    expect(await opened.closed).toMatchObject({ code: 'CONNECTION_LOST', recoverable: true, cause: error });
   });
 
   test('the same transport opens again, and consumers can be started anew', async () => {

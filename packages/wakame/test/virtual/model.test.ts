@@ -7,18 +7,19 @@ import { expect, test } from 'vitest';
 import type { Delivery, DeliveryTag, TransportChannel } from '../../src/transport/contract.js';
 import { memoryModule, oneChannel, publish, settled, textOf } from './harness.js';
 
-const QUEUES = ['plain', 'prio', 'limited'] as const;
-type QueueName = (typeof QUEUES)[number] | 'graves';
+const QUEUES = ['plain', 'prio', 'limited', 'tiring', 'pushed out', 'tired'] as const;
+type QueueName = (typeof QUEUES)[number];
 const ARGUMENTS: Record<QueueName, Record<string, unknown>> = {
   plain: {},
   prio: { 'x-max-priority': 2 },
   limited: {
     'x-max-length': 3,
     'x-dead-letter-exchange': '',
-    'x-dead-letter-routing-key': 'graves',
-    'x-delivery-limit': 2,
+    'x-dead-letter-routing-key': 'pushed out',
   },
-  graves: {},
+  tiring: { 'x-delivery-limit': 2, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'tired' },
+  'pushed out': {},
+  tired: {},
 };
 const LIMIT = 3;
 
@@ -43,7 +44,14 @@ interface ModelDelivery {
 }
 
 class Model {
-  readonly ready: Record<QueueName, ModelMessage[]> = { plain: [], prio: [], limited: [], graves: [] };
+  readonly ready: Record<QueueName, ModelMessage[]> = {
+    plain: [],
+    prio: [],
+    limited: [],
+    tiring: [],
+    'pushed out': [],
+    tired: [],
+  };
   /** In the order of delivery. */
   unsettled: ModelDelivery[] = [];
   readonly consumers = new Map<string, ModelConsumer>();
@@ -66,8 +74,8 @@ class Model {
 
   /** What would be dead-lettered rather than delivered. */
   buryTheTired(queue: QueueName): void {
-    while (queue === 'limited' && (this.ready.limited[0]?.returns ?? 0) > 2) {
-      this.bury(this.ready.limited.shift() as ModelMessage);
+    while (queue === 'tiring' && (this.ready.tiring[0]?.returns ?? 0) > 2) {
+      this.bury('tired', this.ready.tiring.shift() as ModelMessage);
     }
   }
 
@@ -77,17 +85,19 @@ class Model {
       if (consumer !== undefined) consumer.unsettled--;
       if (outcome === 'requeue') message.returns++;
       if (outcome === 'requeue' || outcome === 'release') this.#put(queue, message);
-      if (outcome === 'reject' && queue === 'limited') this.bury(message);
+      if (outcome === 'reject' && queue === 'limited') this.bury('pushed out', message);
+      if (outcome === 'reject' && queue === 'tiring') this.bury('tired', message);
     }
   }
 
-  bury(message: ModelMessage): void {
-    this.#put('graves', { text: message.text, priority: 0, seq: this.#seq++, returns: 0 });
+  bury(queue: 'pushed out' | 'tired', message: ModelMessage): void {
+    this.#put(queue, { text: message.text, priority: 0, seq: this.#seq++, returns: 0 });
   }
 
   #put(queue: QueueName, message: ModelMessage): void {
     this.ready[queue] = [...this.ready[queue], message].sort((a, b) => b.priority - a.priority || a.seq - b.seq);
-    if (queue === 'limited' && this.ready.limited.length > LIMIT) this.bury(this.ready.limited.shift() as ModelMessage);
+    if (queue === 'limited' && this.ready.limited.length > LIMIT)
+      this.bury('pushed out', this.ready.limited.shift() as ModelMessage);
   }
 }
 
@@ -252,7 +262,7 @@ const count = (queue: QueueName) =>
     });
   });
 
-const queue = fc.constantFrom<QueueName>(...QUEUES, 'graves');
+const queue = fc.constantFrom(...QUEUES);
 const index = fc.nat(20);
 const commands = fc.commands(
   [
@@ -284,8 +294,7 @@ test.each([
     await fc.assert(
       fc.asyncProperty(commands, async (program) => {
         const { channel, opened } = await oneChannel(module);
-        for (const name of [...QUEUES, 'graves'] as const)
-          await channel.queueDeclare(name, { arguments: ARGUMENTS[name] });
+        for (const name of QUEUES) await channel.queueDeclare(name, { arguments: ARGUMENTS[name] });
         await fc.asyncModelRun(() => ({ model: new Model(), real: new Real(channel) }), program);
         await opened.connection.close({ timeout: 1000 });
         await opened.transport.dispose();

@@ -1,6 +1,6 @@
 /** Publishing through a channel: answers, unroutable messages, batches. */
 import { describe, expect, test } from 'vitest';
-import { MessageNacked, UnroutableError } from '../../src/errors.js';
+import { EncodeError, MessageNacked, UnroutableError } from '../../src/errors.js';
 import type { UnroutablePolicy } from '../../src/transport/message.js';
 import { BareDriver, RemoteDriver } from './doubles.js';
 import { drain, freshBroker, message, moduleOf, oneChannel, open, publish, textOf } from './harness.js';
@@ -52,6 +52,12 @@ describe('what the store answers', () => {
   });
 });
 
+function circle(): Record<string, unknown> {
+  const table: Record<string, unknown> = {};
+  table.self = table;
+  return table;
+}
+
 describe('what cannot be sent rejects alone, before anything is sent', () => {
   test.each([
     ['routing key', { routingKey: 'k'.repeat(256) }, 'INVALID_ARGUMENT'],
@@ -61,6 +67,13 @@ describe('what cannot be sent rejects alone, before anything is sent', () => {
     ['priority', { priority: 0.5 }, 'INVALID_ARGUMENT'],
     ['notBefore', { notBefore: Number.NaN }, 'INVALID_ARGUMENT'],
     ['transactions', { transaction: {} }, 'NOT_SUPPORTED'],
+    ['correlationId', { correlationId: 'c'.repeat(256) }, 'INVALID_ARGUMENT'],
+    ['deliveryMode', { deliveryMode: 3 }, 'INVALID_ARGUMENT'],
+    ['headers.a.0: [Function: callback]', { headers: { a: [function callback() {}] } }, 'ENCODE_FAILED'],
+    ['headers.sign: Symbol(s)', { headers: { sign: Symbol('s') } }, 'ENCODE_FAILED'],
+    ['headers.map', { headers: { map: new Map() } }, 'ENCODE_FAILED'],
+    ['more than 255 bytes', { headers: { ['k'.repeat(256)]: 1 } }, 'ENCODE_FAILED'],
+    ['in a circle', { headers: circle() }, 'ENCODE_FAILED'],
   ])('%s of %j', async (name, options, code) => {
     const { channel } = await oneChannel();
     await channel.queueDeclare('q');
@@ -80,6 +93,21 @@ describe('what cannot be sent rejects alone, before anything is sent', () => {
       code: 'MESSAGE_TOO_LARGE',
       outcome: 'not-sent',
     });
+  });
+
+  test('what only the driver finds out it cannot write', async () => {
+    const { channel, driver } = await remoteChannel();
+    await channel.queueDeclare('q');
+    const refusal = new EncodeError('cannot be written');
+    driver.refuse((outbounds) => {
+      if (outbounds.some(({ message }) => textOf(message) === '3')) throw refusal;
+    });
+    const results = await Promise.allSettled(
+      ['1', '2', '3', '4'].map((text) => publish(channel, text, { routingKey: 'q' })),
+    );
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
+    expect(results[2]).toMatchObject({ reason: { code: 'ENCODE_FAILED', outcome: 'not-sent' } });
+    expect(await drain(channel, 'q')).toEqual(['1', '2', '4']);
   });
 
   test('one bad publish among 200: the other 199 arrive once, in order', async () => {

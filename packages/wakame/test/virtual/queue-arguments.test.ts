@@ -75,9 +75,9 @@ describe('queueDifference', () => {
 
   test('names the setting and both values', () => {
     expect(difference({ 'x-message-ttl': 1 }, { 'x-message-ttl': 2 })).toBe(
-      "406 PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received 1 but current is 2",
+      "406 PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received '1' but current is '2'",
     );
-    expect(difference({}, { 'x-expires': 5 })).toContain('received none but current is 5');
+    expect(difference({}, { 'x-expires': 5 })).toContain("received none but current is '5'");
     expect(queueDifference('q', '/', queueOptions('q', '/', { durable: true }, 'me'), options({}))?.message).toContain(
       "inequivalent arg 'durable'",
     );

@@ -1,4 +1,5 @@
 /** Acknowledging, rejecting, releasing, recovering. */
+import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import type { Delivery, DeliveryTag, TransportChannel } from '../../src/transport/contract.js';
 import { RemoteDriver } from './doubles.js';
@@ -71,13 +72,16 @@ describe.each([
     const tags = await getAll(channel);
     channel.ack(tags[2]);
     await channel.recover();
+    expect(await channel.ack(tags[0])).toBe(false);
     expect(await left(channel)).toEqual(['0', '1', '3', '4'].map((text) => [text, true]));
   });
 
-  test('the end of the channel gives back what is unsettled', async () => {
+  test('the end of the channel gives back what is unsettled; it is stale then', async () => {
     const { channel } = await withMessages(make());
-    await getAll(channel);
+    const tags = await getAll(channel);
     await channel.close();
+    expect(await channel.ack(tags[0])).toBe(false);
+    expect(await channel.reject(tags[1], { requeue: true })).toBe(false);
     const { channel: next } = await nextChannel(channel);
     expect(await left(next)).toEqual(['0', '1', '2', '3', '4'].map((text) => [text, true]));
   });
@@ -144,6 +148,7 @@ test('tags show their number, and nothing of the machinery', async () => {
   const [first, second] = await getAll(channel);
   expect(`${first} ${second}`).toBe('1 2');
   expect(JSON.stringify({ tag: first })).toBe('{"tag":1}');
+  expect(inspect(first)).toBe('DeliveryTag 1');
 });
 
 test('what is settled in one tick, on whatever channels, is one call', async () => {

@@ -1,5 +1,6 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import type { Exchange, Message, Queue, QueueOptions } from '../../index.js';
+import { sleep } from '../../util/abort.js';
 import type { ConformanceContext } from '../context.js';
 import { group } from '../define.js';
 import { collect, depth, drain, failure, fill, payloads } from '../support.js';
@@ -42,7 +43,7 @@ export const limits = group('time to live, length, dead letters', (test) => {
       const producer = t.connection.producer();
       await producer.publish('brief', { routingKey: queue.name, expiration: 60 });
       await producer.publish('lasting', { routingKey: queue.name, expiration: 600_000 });
-      await t.eventually('the brief one to expire', async () => (await depth(t, queue)) === 1);
+      await sleep(100); // The broker may count it until somebody looks, but gives it to nobody.
       deepEqual(payloads(await drain(t, queue)), ['lasting']);
     },
     { needs: ['messageTtl'] },
@@ -68,7 +69,7 @@ export const limits = group('time to live, length, dead letters', (test) => {
       const producer = t.connection.producer();
       await producer.publish('by the queue', { routingKey: queue.name });
       await producer.publish('by the queue, too', { routingKey: queue.name, expiration: 600_000 });
-      await t.eventually('both to expire', async () => (await depth(t, queue)) === 0);
+      await sleep(120);
       deepEqual(await drain(t, queue), []);
     },
     { needs: ['messageTtl'] },

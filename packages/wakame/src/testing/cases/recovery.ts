@@ -135,7 +135,8 @@ export const recovery = group('lost connections', (test) => {
       for (const queue of queues) inboxes.push(await collect(t, queue, { noAck: true }, connection));
       for (let round = 0; round < 2; round++) {
         await breakAndRecover(t, connection);
-        const producer = t.connection.producer();
+        // One that knows no bindings yet: what another connection changed may take a second to be heard of.
+        const producer = t.connect().producer();
         await producer.publish(round, { exchange: exchange.name });
         await producer.publish(-1, { exchange: second.name });
         for (const inbox of inboxes) {

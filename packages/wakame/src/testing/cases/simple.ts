@@ -1,4 +1,5 @@
 import { deepEqual, equal } from 'node:assert/strict';
+import type { MessagingError } from '../../index.js';
 import { group } from '../define.js';
 import { depth, failure, rejection } from '../support.js';
 
@@ -54,21 +55,24 @@ export const simple = group('SimpleQueue', (test) => {
   });
 
   test(
-    'a buffer is transient: it goes with its last user',
+    'a buffer is transient: it belongs to its connection and goes with it',
     async (t) => {
       const name = t.name('buffer');
-      const buffer = t.connection.simpleBuffer(name);
+      const owner = t.connect();
+      const buffer = owner.simpleBuffer(name);
       await buffer.put('x');
+      await rejection(t.connection.defaultChannel().queueDeclare(name, { passive: true }), 'RESOURCE_LOCKED');
       const message = await buffer.get({ timeout: t.patience });
-      equal(message.payload, 'x');
+      deepEqual([message.payload, message.state], ['x', 'ACK']);
       await buffer.close();
+      await owner.close();
       await t.eventually('the buffer to go', () =>
         t.connection
           .defaultChannel()
           .queueDeclare(name, { passive: true })
           .then(
             () => false,
-            () => true,
+            (error: MessagingError) => error.code === 'NOT_FOUND',
           ),
       );
     },

@@ -53,41 +53,46 @@ export class AmqpChannel implements TransportChannel {
   // ── declarations ───────────────────────────────────────────────────────────────────────────────────────────────
 
   async exchangeDeclare(exchange: string, type: string, options: ExchangeDeclareOptions = {}): Promise<void> {
-    await this.#channel.exchangeDeclare(exchange, type, { ...options, arguments: table(options.arguments) });
+    const given = { ...options, arguments: table(options.arguments) };
+    await this.#request('exchange.declare', (channel) => channel.exchangeDeclare(exchange, type, given));
   }
 
   async exchangeDelete(exchange: string, options: { readonly ifUnused?: boolean | undefined } = {}): Promise<void> {
-    await this.#channel.exchangeDelete(exchange, options);
+    await this.#request('exchange.delete', (channel) => channel.exchangeDelete(exchange, options));
   }
 
   async exchangeBind(binding: ExchangeBinding): Promise<void> {
     const { destination, source, routingKey } = binding;
-    await this.#channel.exchangeBind({ destination, source, routingKey, arguments: table(binding.arguments) });
+    const given = { destination, source, routingKey, arguments: table(binding.arguments) };
+    await this.#request('exchange.bind', (channel) => channel.exchangeBind(given));
   }
 
   async exchangeUnbind(binding: ExchangeBinding): Promise<void> {
     const { destination, source, routingKey } = binding;
-    await this.#channel.exchangeUnbind({ destination, source, routingKey, arguments: table(binding.arguments) });
+    const given = { destination, source, routingKey, arguments: table(binding.arguments) };
+    await this.#request('exchange.unbind', (channel) => channel.exchangeUnbind(given));
   }
 
   async queueDeclare(queue: string, options: QueueDeclareOptions = {}): Promise<QueueDeclareOk> {
     const { passive, durable, exclusive, autoDelete } = options;
-    const flags = { passive, durable, exclusive, autoDelete };
-    return this.#channel.queueDeclare(queue, { ...flags, arguments: table(options.arguments), nowait: false });
+    const given = { passive, durable, exclusive, autoDelete, arguments: table(options.arguments) };
+    return this.#request('queue.declare', (channel) => channel.queueDeclare(queue, { ...given, nowait: false }));
   }
 
   async queueBind(binding: QueueBinding): Promise<void> {
     const { queue, exchange, routingKey } = binding;
-    await this.#channel.queueBind({ queue, exchange, routingKey, arguments: table(binding.arguments) });
+    const given = { queue, exchange, routingKey, arguments: table(binding.arguments) };
+    await this.#request('queue.bind', (channel) => channel.queueBind(given));
   }
 
   async queueUnbind(binding: QueueBinding): Promise<void> {
     const { queue, exchange, routingKey } = binding;
-    await this.#channel.queueUnbind({ queue, exchange, routingKey, arguments: table(binding.arguments) });
+    const given = { queue, exchange, routingKey, arguments: table(binding.arguments) };
+    await this.#request('queue.unbind', (channel) => channel.queueUnbind(given));
   }
 
   async queuePurge(queue: string): Promise<number> {
-    return (await this.#channel.queuePurge(queue)).messageCount;
+    return (await this.#request('queue.purge', (channel) => channel.queuePurge(queue))).messageCount;
   }
 
   async queueDelete(
@@ -95,7 +100,13 @@ export class AmqpChannel implements TransportChannel {
     options: { readonly ifUnused?: boolean | undefined; readonly ifEmpty?: boolean | undefined } = {},
   ): Promise<number> {
     const { ifUnused, ifEmpty } = options;
-    return (await this.#channel.queueDelete(queue, { ifUnused, ifEmpty, nowait: false })).messageCount;
+    const given = { ifUnused, ifEmpty, nowait: false } as const;
+    return (await this.#request('queue.delete', (channel) => channel.queueDelete(queue, given))).messageCount;
+  }
+
+  /** A request with an answer. What another one brought upon the channel is told apart from what this one did. */
+  #request<T>(method: string, send: (channel: ClientChannel) => Promise<T>): Promise<T> {
+    return this.connection.requests.run(this.#channel, method, () => send(this.#channel));
   }
 
   // ── publishing ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -180,15 +191,17 @@ export class AmqpChannel implements TransportChannel {
         setImmediate(() => sink.onCancel(error));
       },
     };
-    return this.#channel.basicConsume(queue, given, (delivery) => sink.onDelivery(delivery));
+    return this.#request('basic.consume', (channel) =>
+      channel.basicConsume(queue, given, (delivery) => sink.onDelivery(delivery)),
+    );
   }
 
   async cancel(consumerTag: string): Promise<void> {
-    await this.#channel.basicCancel(consumerTag);
+    await this.#request('basic.cancel', (channel) => channel.basicCancel(consumerTag));
   }
 
   get(queue: string, options: { readonly noAck?: boolean | undefined } = {}): Promise<Delivery | undefined> {
-    return this.#channel.basicGet(queue, options);
+    return this.#request('basic.get', (channel) => channel.basicGet(queue, options));
   }
 
   ack(tag: DeliveryTag, options?: { readonly multiple?: boolean | undefined }): boolean {
@@ -207,7 +220,6 @@ export class AmqpChannel implements TransportChannel {
 
   /** Deliveries die with their channel: false when it is over, or its end was announced to the broker. */
   #settle(send: () => void): boolean {
-    if (this.#channel.state === 'closed') return false;
     try {
       send();
       return true;
@@ -223,15 +235,16 @@ export class AmqpChannel implements TransportChannel {
   }
 
   async recover(): Promise<void> {
-    await this.#channel.basicRecover();
+    await this.#request('basic.recover', (channel) => channel.basicRecover());
   }
 
   async qos({ prefetch, scope }: { readonly prefetch: number; readonly scope: 'consumer' | 'channel' }): Promise<void> {
-    await this.#channel.basicQos({ prefetchCount: prefetch, global: scope === 'channel' });
+    const given = { prefetchCount: prefetch, global: scope === 'channel' };
+    await this.#request('basic.qos', (channel) => channel.basicQos(given));
   }
 
   async flow(active: boolean): Promise<void> {
-    await this.#channel.flow(active);
+    await this.#request('channel.flow', (channel) => channel.flow(active));
   }
 
   async close(): Promise<void> {

@@ -23,6 +23,7 @@ import type {
   TransportConnection,
 } from '../../transport/contract.js';
 import { noop } from '../../util/noop.js';
+import { Requests } from './blame.js';
 import { AmqpChannel } from './channel.js';
 import { DelayedDelivery } from './delayed-delivery.js';
 import { type AmqpOptions, amqpOptions, clientParameters } from './options.js';
@@ -30,6 +31,7 @@ import { watchForStall } from './stall.js';
 
 export class AmqpConnection implements TransportConnection {
   readonly delays: DelayedDelivery;
+  readonly requests: Requests = new Requests();
   readonly #parameters: ConnectionParameters;
   readonly #events: ConnectionEvents;
   readonly #options: AmqpOptions;

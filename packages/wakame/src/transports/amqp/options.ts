@@ -4,8 +4,8 @@
 import { type ConnectionParameters as ClientParameters, parseUrl } from '@wakame/amqp';
 import { InvalidArgumentError } from '../../errors.js';
 import type { ConnectionParameters } from '../../transport/contract.js';
-import { secondsToMs } from '../../url/index.js';
 import { checkFunction, checkOneOf, show } from '../../util/check.js';
+import { secondsToMs } from '../../util/seconds.js';
 import { warnOnce } from '../../util/warnings.js';
 import { tlsOptions } from './tls.js';
 

@@ -18,7 +18,7 @@ import type {
 } from '../virtual/driver.js';
 import { copyMessage } from '../virtual/wire/copy.js';
 import { Entry } from './entry.js';
-import { MemoryHolder } from './holder.js';
+import { type Lease, MemoryHolder } from './holder.js';
 import { MemoryQueue } from './queue.js';
 import { type Event, Schedule } from './schedule.js';
 import { isHeldBy, isLocked, mayTake, type Share, shareOf, takeFairly, toTaken } from './share.js';
@@ -102,7 +102,7 @@ export class MemoryBroker {
   }
 
   retire(holder: MemoryHolder): void {
-    for (const entry of holder.held()) this.#giveBack(entry, true);
+    for (const lease of holder.held()) this.#giveBack(lease, true);
     this.#deleteExclusive(holder);
     this.#holders.delete(holder.id);
   }
@@ -111,10 +111,7 @@ export class MemoryBroker {
   clear(): void {
     for (const queue of [...this.#queues.values()]) this.#delete(queue);
     for (const holder of this.#holders.values()) {
-      for (const entry of holder.held()) {
-        holder.drop(entry);
-        this.#gone(entry);
-      }
+      for (const lease of holder.held()) this.#end(lease);
     }
     for (const entry of this.#limbo.drain()) this.#gone(entry);
     this.table.clear();
@@ -212,26 +209,18 @@ export class MemoryBroker {
 
   settle(holder: MemoryHolder, { lease, outcome }: Settlement): boolean {
     if (!isHeldBy(lease, holder)) return false;
-    if (lease.queue.deleted) {
-      holder.drop(lease);
-      this.#gone(lease);
-      return false;
-    }
-    if (outcome === 'ack' || outcome === 'reject') {
-      holder.drop(lease);
-      this.#gone(lease);
-    } else {
-      this.#giveBack(lease, outcome !== 'release');
-    }
-    return true;
+    const stands = !lease.entry.queue.deleted;
+    if (!stands || outcome === 'ack' || outcome === 'reject') this.#end(lease);
+    else this.#giveBack(lease, outcome !== 'release');
+    return stands;
   }
 
   extend(holder: MemoryHolder, leases: readonly unknown[]): boolean[] {
     const now = Date.now();
     holder.aliveAt = now;
     return leases.map((lease) => {
-      if (!isHeldBy(lease, holder) || lease.queue.deleted) return false;
-      if (holder.lease !== undefined) lease.leasedUntil = now + holder.lease;
+      if (!isHeldBy(lease, holder) || lease.entry.queue.deleted) return false;
+      if (holder.lease !== undefined) lease.until = now + holder.lease;
       return true;
     });
   }
@@ -245,9 +234,9 @@ export class MemoryBroker {
     for (let n = 0; n < limit; n++) {
       const entry = this.#limbo.shift();
       if (entry === undefined) break;
-      this.#hold(entry, holder, -1);
-      if (entry.fate === 'overflowed') overflowed.push(toTaken(entry));
-      else expired.push({ ...toTaken(entry), expired: true });
+      const taken = toTaken(entry, this.#hold(entry, holder, -1));
+      if (entry.fate === 'overflowed') overflowed.push(taken);
+      else expired.push({ ...taken, expired: true });
     }
     this.#tellDue();
     return { returned, expired, overflowed, deletedQueues: [] };
@@ -349,25 +338,33 @@ export class MemoryBroker {
       if (entry === undefined) break;
       share.left--;
       if (request.noAck) this.#gone(entry);
-      else this.#hold(entry, session.holder, options.requestId);
-      taken.push(toTaken(entry, request.noAck));
+      const lease = request.noAck ? undefined : this.#hold(entry, session.holder, options.requestId);
+      taken.push(toTaken(entry, lease));
     }
     return before - share.left;
   }
 
-  #hold(entry: Entry, holder: MemoryHolder, requestId: number): void {
-    holder.hold(entry, requestId);
-    if (holder.lease !== undefined) entry.leasedUntil = Date.now() + holder.lease;
+  #hold(entry: Entry, holder: MemoryHolder, requestId: number): Lease {
+    const lease = holder.hold(entry, requestId);
+    if (holder.lease !== undefined) lease.until = Date.now() + holder.lease;
+    return lease;
+  }
+
+  /** What was held is gone. */
+  #end(lease: Lease): void {
+    lease.holder?.drop(lease);
+    this.#gone(lease.entry);
   }
 
   #takenBefore(holder: MemoryHolder, requestId: number): Taken[] {
     const taken: Taken[] = [];
-    for (const entry of holder.held()) if (entry.requestId === requestId) taken.push(toTaken(entry));
+    for (const lease of holder.held()) if (lease.requestId === requestId) taken.push(toTaken(lease.entry, lease));
     return taken;
   }
 
-  #giveBack(entry: Entry, counted: boolean): void {
-    entry.holder?.drop(entry);
+  #giveBack(lease: Lease, counted: boolean): void {
+    lease.holder?.drop(lease);
+    const { entry } = lease;
     const { queue } = entry;
     if (queue.deleted) return this.#gone(entry);
     if (entry.fate !== undefined) return this.#discard(entry, entry.fate);
@@ -386,9 +383,9 @@ export class MemoryBroker {
     let returned = 0;
     for (const holder of this.#holders.values()) {
       if (holder.lease === undefined) continue;
-      for (const entry of holder.held()) {
-        if (entry.leasedUntil > now || returned >= limit) continue;
-        this.#giveBack(entry, true);
+      for (const lease of holder.held()) {
+        if (lease.until > now || returned >= limit) continue;
+        this.#giveBack(lease, true);
         returned++;
       }
       if (holder.aliveAt + holder.lease <= now) this.#bury(holder);
@@ -499,8 +496,7 @@ export class MemoryBroker {
   #bury(holder: MemoryHolder): void {
     this.#detachAll(holder);
     this.#deleteExclusive(holder);
-    const [held] = holder.held();
-    if (held === undefined && ![...this.#sessions].some((session) => session.holder === holder)) {
+    if (holder.holdsNothing && ![...this.#sessions].some((session) => session.holder === holder)) {
       this.#holders.delete(holder.id);
     }
   }

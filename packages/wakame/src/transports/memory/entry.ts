@@ -1,5 +1,4 @@
 import type { StoredMessage } from '../virtual/driver.js';
-import type { MemoryHolder } from './holder.js';
 import type { MemoryQueue } from './queue.js';
 
 /**
@@ -10,10 +9,10 @@ import type { MemoryQueue } from './queue.js';
  */
 export type EntryState = 'delayed' | 'ready' | 'held' | 'limbo' | 'gone';
 
-/** A message in a queue. Its reference is the lease that takers get. */
+/** A message in a queue. */
 export class Entry {
   readonly queue: MemoryQueue;
-  message: StoredMessage;
+  readonly message: StoredMessage;
   readonly size: number;
   readonly priority: number;
   /** Order within its queue and priority. A delayed message gets its own when it becomes ready. */
@@ -27,15 +26,6 @@ export class Entry {
   fate: 'expired' | 'overflowed' | undefined = undefined;
   /** Entries of the broker's schedule that speak of this one. */
   timers = 0;
-
-  // While held:
-  holder: MemoryHolder | undefined = undefined;
-  requestId = 0;
-  /** Clock time; when its holder has leases. */
-  leasedUntil = Number.POSITIVE_INFINITY;
-  // Neighbours in the holder's list.
-  previous: Entry | undefined = undefined;
-  next: Entry | undefined = undefined;
 
   constructor(queue: MemoryQueue, message: StoredMessage, priority: number, expiresAt: number | undefined) {
     this.queue = queue;

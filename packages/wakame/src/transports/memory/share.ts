@@ -1,7 +1,7 @@
 import type { Taken, TakeRequest } from '../virtual/driver.js';
 import { copyMessage } from '../virtual/wire/copy.js';
-import { Entry } from './entry.js';
-import type { MemoryHolder } from './holder.js';
+import type { Entry } from './entry.js';
+import { Lease, type MemoryHolder } from './holder.js';
 import type { MemoryQueue } from './queue.js';
 
 /** What a take may have of a queue. */
@@ -46,15 +46,16 @@ export function mayTake(queue: MemoryQueue, holder: MemoryHolder): boolean {
   return queue.options.singleActiveConsumer !== true || active === undefined || active.holder === holder;
 }
 
-export function isHeldBy(lease: unknown, holder: MemoryHolder): lease is Entry {
-  return lease instanceof Entry && lease.state === 'held' && lease.holder === holder;
+export function isHeldBy(lease: unknown, holder: MemoryHolder): lease is Lease {
+  return lease instanceof Lease && lease.holder === holder;
 }
 
-export function toTaken(entry: Entry, noAck = false): Taken {
+/** @param lease Undefined: it was taken for good. */
+export function toTaken(entry: Entry, lease: Lease | undefined): Taken {
   return {
     queue: entry.queue.name,
     message: copyMessage(entry.message),
-    lease: noAck ? undefined : entry,
+    lease,
     redelivered: entry.redelivered,
     deliveryCount: entry.returns,
   };

@@ -307,7 +307,7 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
 
   recover(): Promise<void> {
     return this.#run(async () => {
-      await this.#settleAll(this.unsettled.upTo(), 'abandon');
+      await this.#giveBack();
     });
   }
 
@@ -320,10 +320,12 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
 
   #settleOne(item: Unsettled, outcome: Outcome): MaybePromise<boolean> {
     const { ledger, mortician } = this.connection;
+    const { listed, state } = item;
     this.unsettled.remove(item);
-    item.settled = true;
+    if (state === 'held') item.state = 'settled';
     const answer = outcome === 'reject' ? mortician.reject(item) : ledger.settle(item, outcome);
-    item.consumer?.settled();
+    item.state = 'settled';
+    if (listed) item.consumer?.settled();
     return answer;
   }
 
@@ -334,9 +336,21 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
     return Promise.all(answers).then((all) => all.every(Boolean));
   }
 
+  /** All that is unsettled goes back to its place; whoever settles it afterwards is told that it is stale. */
+  async #giveBack(): Promise<void> {
+    const items = this.unsettled.upTo();
+    await Promise.all(
+      items.map((item) => {
+        const answer = this.#settleOne(item, 'abandon');
+        item.state = 'stale';
+        return answer;
+      }),
+    );
+  }
+
   /** The delivery of this channel's that a tag means, while it is unsettled. */
   #known(tag: DeliveryTag): Unsettled | undefined {
-    return tag instanceof Unsettled && tag.owner === this.unsettled && !tag.settled ? tag : undefined;
+    return tag instanceof Unsettled && tag.owner === this.unsettled && tag.state !== 'settled' ? tag : undefined;
   }
 
   // End ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -357,7 +371,7 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
       const consumers = [...this.#consumers.values()];
       await Promise.all(consumers.map((consumer) => dispatcher.remove(consumer)));
       if (consumers.length > 0) await driver.detach(consumers.map((consumer) => consumer.record));
-      await this.#settleAll(this.unsettled.upTo(), 'abandon');
+      await this.#giveBack();
       await ledger.flushed();
     } catch (error) {
       // The connection went meanwhile, or the store has trouble: both are told elsewhere, and leases run out by themselves.

@@ -1,4 +1,10 @@
-import { type MessagingError, NotSupportedError, ResourceError } from '../../errors.js';
+import {
+  ConnectionError,
+  type MessagingError,
+  NotSupportedError,
+  RecoverableConnectionError,
+  ResourceError,
+} from '../../errors.js';
 import type {
   Arguments,
   ChannelEvents,
@@ -157,7 +163,10 @@ export class VirtualConnection implements TransportConnection {
 
   /** The driver lost its store. */
   lost(error: unknown): void {
-    void this.#end(typed(this.driver, error), Promise.resolve());
+    const loss = typed(this.driver, error);
+    // Whatever the store calls it: it is the connection that is gone, and the next one may be better.
+    const recoverable = new RecoverableConnectionError(loss.message, { cause: error });
+    void this.#end(loss instanceof ConnectionError ? loss : recoverable, Promise.resolve());
   }
 
   /** `sweep` would find something. */

@@ -178,7 +178,10 @@ export interface TakeOptions {
 export interface Taken {
   readonly queue: string;
   readonly message: StoredMessage;
-  /** The driver's handle for `settle` and `extend`. Opaque. Valid for every incarnation of this holder. Undefined when `noAck` took it. */
+  /**
+   * The driver's handle for `settle` and `extend`. Opaque. Valid for every incarnation of this holder, and for this taking alone: when the message came
+   * back and was taken again, the former one is not ours any more. Undefined when `noAck` took it.
+   */
   readonly lease: DeliveryTag;
   readonly redelivered: boolean;
   /** How often it was handed out before and came back, releases apart, when the store counts it. */
@@ -326,7 +329,7 @@ export interface Driver {
   readonly features: DriverFeatures;
   /**
    * Rejects with a typed error (CONNECT_FAILED, AUTH_FAILED, VHOST_NOT_FOUND …) or what `classify` makes one of. What a former incarnation of
-   * the holder attached is forgotten.
+   * the holder attached is forgotten. Once the signal is aborted it gives up soon: another try waits for the end of this one.
    */
   open(options: OpenDriver): Promise<void>;
   /** Ends this incarnation, its consumers with it. Held messages stay held: the holder may open again. Never rejects. */
@@ -355,6 +358,7 @@ export interface Driver {
   /** The next messages of a queue, not taken. */
   peek(queue: string, limit: number): MaybePromise<readonly StoredMessage[]>;
 
+  /** Rejects ENCODE_FAILED, and has stored nothing, when a message of the batch cannot be written: they are sent again one by one. */
   send(messages: readonly Outbound[], options?: SendOptions): MaybePromise<readonly SendResult[]>;
   /** Nothing from a queue that is absent or exclusive to another holder. */
   take(requests: readonly TakeRequest[], options: TakeOptions): MaybePromise<readonly Taken[]>;

@@ -69,7 +69,7 @@ export class Ledger {
   /** Carries out the outcome. Resolves with whether the lease was still ours: at once, after the tick, or after the next connect. */
   settle(item: Unsettled, outcome: Outcome): MaybePromise<boolean> {
     this.#held.delete(item);
-    if (item.lost) return false;
+    if (item.state === 'stale') return false;
     return this.settleLease(item.lease, outcome, item.leasedAt);
   }
 
@@ -233,7 +233,7 @@ export class Ledger {
   }
 
   #lose(item: Unsettled): void {
-    if (this.#held.delete(item)) item.lost = true;
+    if (this.#held.delete(item)) item.state = 'stale';
   }
 
   #stopTimers(): void {

@@ -1,7 +1,8 @@
 import type { MaybePromise } from './driver.js';
 
+/** Whether an answer is yet to come; also for promises of another make. */
 export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
-  return value instanceof Promise;
+  return typeof (value as { readonly then?: unknown } | null | undefined)?.then === 'function';
 }
 
 /** Goes on with a value at once, or with a promise's when it is there. */

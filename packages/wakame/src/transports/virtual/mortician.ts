@@ -70,7 +70,7 @@ export class Mortician {
   }
 
   async #execute(item: Unsettled, { message, policy }: LastWill): Promise<boolean> {
-    if (item.lost) return false;
+    if (item.state === 'stale') return false;
     if (await this.#send(message, item.queue, 'rejected', policy)) return this.#ledger.settle(item, 'reject');
     // The dead letter could not be stored: the message stays, to be decided upon again.
     await this.#ledger.settle(item, 'abandon');

@@ -1,5 +1,11 @@
 /** Checks of what is handed to `publish`, before anything is sent. */
-import { ContentTooLarge, InvalidArgumentError, type MessagingError, NotSupportedError } from '../../errors.js';
+import {
+  ContentTooLarge,
+  EncodeError,
+  InvalidArgumentError,
+  type MessagingError,
+  NotSupportedError,
+} from '../../errors.js';
 import type { BasicProperties, OutgoingMessage } from '../../transport/contract.js';
 import { show } from '../../util/check.js';
 import type { DriverFeatures } from './driver.js';
@@ -22,7 +28,6 @@ export function checkName(what: string, name: unknown): string {
 /** Why the message cannot be sent; undefined: it can. */
 export function checkOutgoing(message: OutgoingMessage, features: DriverFeatures): MessagingError | undefined {
   const { exchange, routingKey, body, notBefore, transaction } = message;
-  const { priority, expiration } = message.properties;
   if (!isShort(exchange)) return invalid('exchange', 'a string of at most 255 bytes', exchange);
   if (!isShort(routingKey)) return invalid('routing key', 'a string of at most 255 bytes', routingKey);
   if (!(body instanceof Uint8Array)) return invalid('body', 'a Uint8Array', body);
@@ -30,15 +35,60 @@ export function checkOutgoing(message: OutgoingMessage, features: DriverFeatures
     const text = `body of ${body.length} bytes is larger than ${features.maxMessageBytes}`;
     return new ContentTooLarge(text, { outcome: 'not-sent' });
   }
+  if (notBefore !== undefined && !Number.isFinite(notBefore)) return invalid('notBefore', 'a clock time', notBefore);
+  if (transaction !== undefined && !features.transactions) {
+    return new NotSupportedError('this transport has no transactions to publish in', { outcome: 'not-sent' });
+  }
+  return checkProperties(message.properties);
+}
+
+/** The properties that are short strings. */
+const TEXTS = [
+  'contentType',
+  'contentEncoding',
+  'correlationId',
+  'replyTo',
+  'messageId',
+  'type',
+  'userId',
+  'appId',
+  'clusterId',
+] as const satisfies readonly (keyof BasicProperties)[];
+
+function checkProperties(properties: BasicProperties): MessagingError | undefined {
+  const { priority, expiration, deliveryMode, headers } = properties;
   if (priority !== undefined && !(Number.isInteger(priority) && priority >= 0 && priority <= 255)) {
     return invalid('priority', 'an integer from 0 to 255', priority);
   }
   if (expiration !== undefined && !/^\d{1,15}$/.test(expiration)) {
     return invalid('expiration', 'milliseconds as decimal digits', expiration);
   }
-  if (notBefore !== undefined && !Number.isFinite(notBefore)) return invalid('notBefore', 'a clock time', notBefore);
-  if (transaction !== undefined && !features.transactions) {
-    return new NotSupportedError('this transport has no transactions to publish in', { outcome: 'not-sent' });
+  if (deliveryMode !== undefined && deliveryMode !== 1 && deliveryMode !== 2) {
+    return invalid('deliveryMode', '1 or 2', deliveryMode);
+  }
+  for (const name of TEXTS) {
+    const text = properties[name];
+    if (text !== undefined && !isShort(text)) return invalid(name, 'a string of at most 255 bytes', text);
+  }
+  if (headers === undefined) return undefined;
+  const problem = problemOf(headers, 0);
+  return problem === undefined ? undefined : new EncodeError(`headers${problem}`, { outcome: 'not-sent' });
+}
+
+/** Tables in headers may be nested this deep: as on AMQP. */
+const MOST_DEPTH = 128;
+
+/** What no broker can carry of a header value, with the path to it; undefined: nothing. */
+function problemOf(value: unknown, depth: number): string | undefined {
+  if (typeof value === 'function' || typeof value === 'symbol') return `: ${show(value)} cannot be sent`;
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return undefined;
+  if (depth > MOST_DEPTH) return ': nested too deeply, or in a circle';
+  if (value instanceof Map || value instanceof Set || value instanceof Promise)
+    return `: ${show(value)} cannot be sent`;
+  for (const key in value) {
+    if (!isShort(key)) return `: the name ${show(key)} has more than ${MOST_NAME_BYTES} bytes`;
+    const problem = problemOf((value as Record<string, unknown>)[key], depth + 1);
+    if (problem !== undefined) return `.${key}${problem}`;
   }
   return undefined;
 }

@@ -273,7 +273,7 @@ export class Publisher {
       }
       if (batch === undefined || batch.transaction !== item.transaction) {
         if (batch !== undefined) this.#send(batch);
-        batch = { transaction: item.transaction, parts: [], outbounds: [], broadcasts: [], broadcastTo: [] };
+        batch = emptyBatch(item.transaction);
       }
       addTo(batch, item, queues, route?.broadcasts ?? []);
     }
@@ -302,13 +302,27 @@ export class Publisher {
         receivers = this.#driver.broadcast?.publish(batch.broadcasts, batch.broadcastTo) ?? [];
       }
     } catch (error) {
-      return this.#rejectParts(batch, this.#typed(error, 'not-sent'));
+      return this.#failed(batch, this.#typed(error, 'not-sent'));
     }
     if (!isPromise(results) && !isPromise(receivers)) return this.#answerAll(batch, results, receivers);
     Promise.all([results, receivers]).then(
       ([stored, received]) => this.#answerAll(batch, stored, received),
-      (error: unknown) => this.#rejectParts(batch, this.#typed(error, 'unknown')),
+      (error: unknown) => this.#failed(batch, this.#typed(error, 'unknown')),
     );
+  }
+
+  #failed({ parts, transaction }: Batch, error: MessagingError): void {
+    // Which of them cannot be written, nobody says: it shall be that one alone.
+    if (error.code === 'ENCODE_FAILED' && parts.length > 1) {
+      for (const { item, queues, broadcasts } of parts) {
+        const alone = emptyBatch(transaction);
+        addTo(alone, item, queues, broadcasts);
+        this.#send(alone);
+      }
+      return;
+    }
+    error.outcome = error.code === 'ENCODE_FAILED' ? 'not-sent' : error.outcome;
+    for (const { item } of parts) this.#reject(item, error);
   }
 
   #sendStored({ outbounds, transaction }: Batch): MaybePromise<readonly SendResult[]> {
@@ -396,10 +410,6 @@ export class Publisher {
     for (const item of items) this.#reject(item, error);
   }
 
-  #rejectParts(batch: Batch, error: MessagingError): void {
-    for (const { item } of batch.parts) this.#reject(item, error);
-  }
-
   #leave({ channel, message }: Item): void {
     if (channel === undefined) return;
     channel.publishing--;
@@ -433,6 +443,10 @@ function toItem(channel: PublishingChannel, message: OutgoingMessage, answer: De
 
 function toOutbound(queue: string, message: StoredMessage, notBefore: number | undefined): Outbound {
   return { queue, message, expiresAt: expiryOf(message.properties, notBefore), notBefore };
+}
+
+function emptyBatch(transaction: unknown): Batch {
+  return { transaction, parts: [], outbounds: [], broadcasts: [], broadcastTo: [] };
 }
 
 function addTo(batch: Batch, item: Item, queues: readonly string[], broadcasts: readonly string[]): void {

@@ -38,7 +38,8 @@ export function inequivalent(
   received: unknown,
   current: unknown,
 ): MessagingError {
-  const text = (value: unknown) => (value === undefined ? 'none' : show(value));
+  const text = (value: unknown) =>
+    value === undefined ? 'none' : `'${typeof value === 'string' ? value : show(value)}'`;
   const where = `for ${kind} '${name}' in vhost '${vhost}'`;
   return precondition(
     `inequivalent arg '${setting}' ${where}: received ${text(received)} but current is ${text(current)}`,

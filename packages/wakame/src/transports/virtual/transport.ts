@@ -102,6 +102,7 @@ export class VirtualTransport implements Transport {
     // A loss may be reported before the answer of `open` has been seen.
     let connection: VirtualConnection | undefined;
     let lostEarly: { readonly error: unknown } | undefined;
+    let driverIsOpen = false;
     try {
       await this.#openDriver(parameters, options.signal, {
         lost: (error) => {
@@ -111,8 +112,10 @@ export class VirtualTransport implements Transport {
         due: () => connection?.due(),
         problem: (error) => connection?.problem(typed(this.#driver, error)),
       });
+      driverIsOpen = true;
       const serverProperties = await this.#driver.info();
       if (lostEarly !== undefined) throw (lostEarly as { readonly error: unknown }).error;
+      if (this.#disposed) throw new IrrecoverableConnectionError(`${this.name}: the transport was disposed of`);
       connection = new VirtualConnection({
         driver: this.#driver,
         holder: this.#holder,
@@ -132,6 +135,8 @@ export class VirtualTransport implements Transport {
       connection.due();
       return connection;
     } catch (error) {
+      if (driverIsOpen) await this.#driver.close();
+      if (this.#disposed) await this.#driver.retire();
       if (options.signal?.aborted === true) throw options.signal.reason;
       throw typed(this.#driver, error);
     } finally {
@@ -164,7 +169,7 @@ export class VirtualTransport implements Transport {
     try {
       await Promise.race([opened, aborted(ends)]);
     } catch (error) {
-      opened.then(() => this.#driver.close(), noop);
+      this.#closed = opened.then(() => this.#driver.close(), noop);
       throw error;
     } finally {
       clearTimeout(timer);

@@ -1,5 +1,14 @@
+import { inspect } from 'node:util';
 import type { StoredMessage } from './driver.js';
 import type { DeadLetterPolicy } from './queue-arguments.js';
+
+/**
+ * ```
+ *   held ──▶ settled      the application decided; the store may not have answered yet
+ *     └────▶ stale ──▶ settled    not ours any more: its lease was lost, or its channel gave it back
+ * ```
+ */
+export type UnsettledState = 'held' | 'stale' | 'settled';
 
 /** What an unsettled delivery counts against: the consumer that got it, and its channel. */
 export interface Credited {
@@ -24,11 +33,10 @@ export class Unsettled {
   readonly will: LastWill | undefined;
   /** Monotonic time of when its lease was last known to be ours. */
   leasedAt: number;
-  /** An outcome was decided; the store may not have answered yet. */
-  settled = false;
-  /** The store gave it to somebody else, since its lease was not renewed in time. */
-  lost = false;
-  // Neighbours in the list of its channel.
+  state: UnsettledState = 'held';
+  /** Whether it is in the list of its channel. */
+  listed = false;
+  // Neighbours there.
   previous: Unsettled | undefined = undefined;
   next: Unsettled | undefined = undefined;
 
@@ -56,6 +64,11 @@ export class Unsettled {
   toJSON(): number {
     return this.number;
   }
+
+  /** In a log, the number: not all that hangs on it. */
+  [inspect.custom](): string {
+    return `DeliveryTag ${this.number}`;
+  }
 }
 
 /** The unsettled deliveries of a channel in the order of delivery. Adding and taking away cost the same however many there are. */
@@ -66,6 +79,7 @@ export class UnsettledList {
   #last: Unsettled | undefined;
 
   add(item: Unsettled): void {
+    item.listed = true;
     item.previous = this.#last;
     if (this.#last === undefined) this.#first = item;
     else this.#last.next = item;
@@ -74,6 +88,8 @@ export class UnsettledList {
   }
 
   remove(item: Unsettled): void {
+    if (!item.listed) return;
+    item.listed = false;
     const { previous, next } = item;
     if (previous === undefined) this.#first = next;
     else previous.next = next;
