@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import {
   Broadcast,
-  ChannelError,
   type Channel,
+  ChannelError,
   Connection,
   type Consumer,
   collectReplies,
@@ -109,7 +109,9 @@ onEachBroker('itermessages and drainConsumer', (bench) => {
 
   test('it ends when none came in time', async () => {
     const queue = bench.queue<number>('iter');
-    expect(await all(itermessages(bench.connection, queue, { limit: Number.POSITIVE_INFINITY, timeout: 20 }))).toEqual([]);
+    expect(await all(itermessages(bench.connection, queue, { limit: Number.POSITIVE_INFINITY, timeout: 20 }))).toEqual(
+      [],
+    );
     await bench.fill(queue, 2);
     const messages = await all(itermessages(bench.connection, queue, { limit: 10, timeout: 50, settle: 'auto' }));
     expect(messages.map(({ payload, state }) => [payload, state])).toEqual([
@@ -207,11 +209,19 @@ onEachBroker('sendReply and collectReplies', (bench) => {
       return [message?.contentType, message?.payload, message?.headers];
     };
     const headers = { h: 1 };
-    expect(await answered({}, { serializer: 'msgpack' }, { a: 1 })).toEqual(['application/x-msgpack', { a: 1 }, headers]);
+    expect(await answered({}, { serializer: 'msgpack' }, { a: 1 })).toEqual([
+      'application/x-msgpack',
+      { a: 1 },
+      headers,
+    ]);
     expect(await answered({}, {}, 'text')).toEqual(['application/json', 'text', headers]);
     expect(await answered('text', {}, { a: 1 })).toEqual(['application/json', { a: 1 }, headers]);
     expect(await answered('text', {}, 'text')).toEqual(['text/plain', 'text', headers]);
-    expect(await answered(Buffer.from('x'), { contentType: 'image/png' }, 'text')).toEqual(['text/plain', 'text', headers]);
+    expect(await answered(Buffer.from('x'), { contentType: 'image/png' }, 'text')).toEqual([
+      'text/plain',
+      'text',
+      headers,
+    ]);
   });
 
   test('a request that asks for no reply', async () => {
@@ -266,7 +276,9 @@ onEachBroker('insured and ignoreErrors', (bench) => {
       throw new ChannelError('gone');
     });
     expect(await thrown).toBeUndefined();
-    expect(await failure(ignoreErrors(connection, () => Promise.reject(new RangeError('mine'))))).toBeInstanceOf(RangeError);
+    expect(await failure(ignoreErrors(connection, () => Promise.reject(new RangeError('mine'))))).toBeInstanceOf(
+      RangeError,
+    );
     await connection.close();
     expect(await ignoreErrors(connection, () => absent.delete())).toBeUndefined();
   });

@@ -31,7 +31,10 @@ class Worker extends ConsumerMixin {
     this.queue = queue;
   }
 
-  override getConsumers(consumer: ConsumerFactory, channel: Channel): readonly Consumer[] | Promise<readonly Consumer[]> {
+  override getConsumers(
+    consumer: ConsumerFactory,
+    channel: Channel,
+  ): readonly Consumer[] | Promise<readonly Consumer[]> {
     this.steps.push(`getConsumers ${channel.state}`);
     return [consumer(this.queue, { settle: 'auto', onMessage: (message) => this.handle(message) })];
   }
@@ -47,7 +50,11 @@ class Worker extends ConsumerMixin {
     return { [Symbol.asyncDispose]: async () => void this.steps.push('disposed') };
   }
 
-  override onConsumeReady(_connection: Connection, _channel: Channel, consumers: readonly Consumer[]): void | Promise<void> {
+  override onConsumeReady(
+    _connection: Connection,
+    _channel: Channel,
+    consumers: readonly Consumer[],
+  ): void | Promise<void> {
     this.steps.push(`onConsumeReady ${consumers.map((each) => each.consumingFrom(this.queue.name))}`);
     this.ready.up();
   }
@@ -155,25 +162,26 @@ onEachBroker('ConsumerMixin', (bench) => {
     expect(service.revived.value).toBe(1);
   });
 
-  test.each([
-    ...(['getConsumers', 'extraContext', 'onConsumeReady', 'onIteration', 'onConsumeEnd'] as const),
-  ])('what %s throws ends the run in good order', async (hook) => {
-    for (const isAsync of [false, true]) {
-      const service = worker(bench);
-      const error = new Error(`no ${hook}`);
-      service[hook] = (() => {
-        if (isAsync) return Promise.reject(error);
-        throw error;
-      }) as never;
-      // This one is only called at the end.
-      if (hook === 'onConsumeEnd') service.onIteration = () => void (service.shouldStop = true);
-      expect(await failure(service.run())).toBe(error);
-      const hasContext = hook !== 'extraContext';
-      expect(service.steps.includes('disposed')).toBe(hasContext);
-      await service.queue.declare();
-      await untilConsumers(bench, service.queue, 0);
-    }
-  });
+  test.each([...(['getConsumers', 'extraContext', 'onConsumeReady', 'onIteration', 'onConsumeEnd'] as const)])(
+    'what %s throws ends the run in good order',
+    async (hook) => {
+      for (const isAsync of [false, true]) {
+        const service = worker(bench);
+        const error = new Error(`no ${hook}`);
+        service[hook] = (() => {
+          if (isAsync) return Promise.reject(error);
+          throw error;
+        }) as never;
+        // This one is only called at the end.
+        if (hook === 'onConsumeEnd') service.onIteration = () => void (service.shouldStop = true);
+        expect(await failure(service.run())).toBe(error);
+        const hasContext = hook !== 'extraContext';
+        expect(service.steps.includes('disposed')).toBe(hasContext);
+        await service.queue.declare();
+        await untilConsumers(bench, service.queue, 0);
+      }
+    },
+  );
 
   test('what onConnectionRevived throws ends the run', async () => {
     const service = worker(bench);

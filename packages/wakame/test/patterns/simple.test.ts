@@ -142,7 +142,10 @@ onEachBroker('SimpleQueue', (bench) => {
     await queue.put({ a: 1 });
     const message = await queue.get();
     expect(message.payload).toEqual({ a: 1 });
-    expect([message.contentType, message.headers]).toEqual(['application/x-yaml', { compression: 'application/x-gzip' }]);
+    expect([message.contentType, message.headers]).toEqual([
+      'application/x-yaml',
+      { compression: 'application/x-gzip' },
+    ]);
   });
 
   test('noAck: what is got is settled', async () => {
