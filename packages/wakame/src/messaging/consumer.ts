@@ -378,8 +378,11 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
   async #close(timeout: number): Promise<void> {
     const deadline = new Deadline(timeout);
     const { inHand } = this.#iteration ?? {};
-    this.#handling.hurry();
-    const stopped = this.cancel().then(() => this.#dispatcher.settled());
+    const stopped = this.cancel().then(() => {
+      // Not before, or what it requeues would come back here.
+      this.#handling.hurry();
+      return this.#dispatcher.settled();
+    });
     await withDeadline(stopped, 'close', { timeout: deadline.remaining }).catch((error: unknown) => {
       if (!(error instanceof TimeoutError)) throw error;
       this.connection.problem(new TimeoutError(`handlers were still at work ${timeout} ms after close()`));

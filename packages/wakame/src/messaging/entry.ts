@@ -93,6 +93,8 @@ export class Entry {
   /** It is sent on the next incarnation. */
   enqueueAgain(): void {
     clearTimeout(this.timer);
+    // It never left.
+    if (this.answer?.outcome === 'not-sent') this.attempts--;
     this.state = 'queued';
   }
 

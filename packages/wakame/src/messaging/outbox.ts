@@ -59,6 +59,7 @@ export class Outbox implements ChannelUser {
   #inFlight = 0;
   #sequence = 0;
   #connecting = false;
+  #closed = false;
   /** Publishes with `confirm: false` that were answered at once. */
   #earlyAnswers = 0;
   /**
@@ -149,6 +150,7 @@ export class Outbox implements ChannelUser {
 
   /** Closes the channel. What has no outcome yet is rejected. Never rejects. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#channel.close();
     this.#giveUpAll(this.#closedError());
     this.#alarm.stop();
@@ -285,13 +287,14 @@ export class Outbox implements ChannelUser {
     }
   }
 
-  /** It is not sent again. What the transport knows of it may be still to come. */
+  /** It is not sent again. What the transport knows of it may be still to come: it is waited for until the event loop's next turn. */
   #orphan(entry: Entry, reason: MessagingError): void {
     if (entry.state === 'done') return;
     clearTimeout(entry.timer);
     entry.loss = reason;
     entry.state = 'orphaned';
     if (entry.answer !== undefined) this.#bury(entry, entry.answer);
+    else setImmediate(() => this.#bury(entry, reason));
   }
 
   /** The transport has said what it knows of this message; the reason why its channel ended is known too. */
@@ -335,7 +338,7 @@ export class Outbox implements ChannelUser {
   }
 
   #connect(): void {
-    if (this.#connecting || this.#inner !== undefined || this.isEmpty) return;
+    if (this.#connecting || this.#closed || this.#inner !== undefined || this.isEmpty) return;
     this.#connecting = true;
     this.#channel.open({ timeout: Number.POSITIVE_INFINITY }).then(
       () => {

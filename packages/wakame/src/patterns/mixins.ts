@@ -3,7 +3,7 @@ import type { Connection } from '../connection/connection.js';
 import { asMessagingError } from '../connection/waiters.js';
 import { ConnectionClosedError, ConsumerBusyError, type MessagingError } from '../errors.js';
 import { Consumer } from '../messaging/consumer.js';
-import type { ConsumerOptions, QueueInput, SchemaConsumerOptions } from '../messaging/consumer-options.js';
+import type { ConsumerOptions, PayloadOf, QueueInput, SchemaConsumerOptions } from '../messaging/consumer-options.js';
 import type { Message } from '../messaging/message.js';
 import type { Producer } from '../messaging/producer.js';
 import { onAbort, sleep } from '../util/abort.js';
@@ -12,7 +12,12 @@ import { noop } from '../util/noop.js';
 /** Makes a Consumer for {@link ConsumerMixin.getConsumers}: with the mixin's `onDecodeError`, unless the options have one. */
 export interface ConsumerFactory {
   <T>(queues: QueueInput, options: Omit<SchemaConsumerOptions<T>, 'queues'>): Consumer<T>;
-  <T = unknown>(queues: QueueInput<T>, options?: Omit<ConsumerOptions<T>, 'queues'>): Consumer<T>;
+  <T = unknown>(queues?: QueueInput<T>, options?: Omit<ConsumerOptions<T>, 'queues'>): Consumer<T>;
+  /** Of queues with different payloads. */
+  <const Q extends QueueInput>(
+    queues: Q,
+    options?: Omit<ConsumerOptions<PayloadOf<Q>>, 'queues'>,
+  ): Consumer<PayloadOf<Q>>;
 }
 
 /** How often `onIteration` is called, in milliseconds. */
@@ -193,7 +198,7 @@ export abstract class ConsumerMixin {
   #factory(channel: Channel): ConsumerFactory {
     const onDecodeError = this.onDecodeError?.bind(this);
     return <T>(
-      queues: QueueInput<T>,
+      queues: QueueInput<T> = [],
       options: Omit<ConsumerOptions<T>, 'queues'> | Omit<SchemaConsumerOptions<T>, 'queues'> = {},
     ) => {
       const all = { ...options, onDecodeError: options.onDecodeError ?? onDecodeError, queues };

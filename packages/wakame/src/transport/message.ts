@@ -34,6 +34,7 @@ export type UnroutablePolicy = 'reject' | 'report' | 'ignore';
 export interface OutgoingMessage {
   readonly exchange: string;
   readonly routingKey: string;
+  /** Not to be changed until the publish is answered; nor are the properties. */
   readonly body: Uint8Array;
   readonly properties: BasicProperties;
   readonly unroutable: UnroutablePolicy;

@@ -34,7 +34,7 @@ const registrations = new Map<string, Registration>([
  * Makes `scheme://` URLs use a transport. A scheme that has one already gets the new one.
  *
  * @param scheme A URL scheme (RFC 3986 section 3.1), in lower case.
- * @param loader Called at the first use, so that nothing is loaded in vain.
+ * @param loader Called once, at the first use, so that nothing is loaded in vain.
  * @returns How to undo it: what stood before stands again.
  * @throws InvalidArgumentError INVALID_ARGUMENT for what is no scheme, or no function.
  */
@@ -42,13 +42,30 @@ export function registerTransport(scheme: string, loader: TransportLoader, optio
   if (typeof scheme !== 'string' || !/^[a-z][a-z0-9.-]*$/.test(scheme)) {
     throw new InvalidArgumentError(`scheme must be a URL scheme in lower case, not ${show(scheme)}`);
   }
-  const registration = { load: checkFunction('loader', loader), wholeUrl: options.wholeUrl ?? false };
+  const registration = { load: once(checkFunction('loader', loader)), wholeUrl: options.wholeUrl ?? false };
   const former = registrations.get(scheme);
   registrations.set(scheme, registration);
   return () => {
     if (registrations.get(scheme) !== registration) return;
     if (former === undefined) registrations.delete(scheme);
     else registrations.set(scheme, former);
+  };
+}
+
+/**
+ * A loader that loads once: a connection knows by the module whether the transport it has, and what that holds, is still the right one.
+ * A load that failed is tried again.
+ */
+function once(loader: TransportLoader): TransportLoader {
+  let loading: Promise<TransportModule> | undefined;
+  return () => {
+    loading ??= Promise.resolve()
+      .then(loader)
+      .catch((error: unknown) => {
+        loading = undefined;
+        throw error;
+      });
+    return loading;
   };
 }
 

@@ -5,4 +5,4 @@ import { freshBroker, parametersOf } from '../virtual/harness.js';
 const emptyStore = () => parametersOf(freshBroker());
 
 driverContract('memory', { createDriver: () => new MemoryDriver(), emptyStore });
-driverContract('memory with leases', { createDriver: () => new MemoryDriver({ lease: 450 }), emptyStore });
+driverContract('memory with leases', { createDriver: () => new MemoryDriver({ lease: 600 }), emptyStore });

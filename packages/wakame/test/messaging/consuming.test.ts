@@ -512,6 +512,19 @@ onEachBroker('consuming', (t) => {
     await box.reach(before + 3);
   });
 
+  test('a queue that the broker named is consumed also after a loss, under its new name', async () => {
+    const box = inbox<string>();
+    const consumer = t.consumer(new Queue<string>('', { exclusive: true }), { settle: 'auto', ...pick(box) });
+    await consumer.consume();
+    const recovered = once(t.connection, 'recovered');
+    await t.drop();
+    await recovered;
+    const name = consumer.queues[0]?.name ?? '';
+    await t.producer().publish('hello', { routingKey: name, mandatory: true });
+    await box.reach(1);
+    expect([box.messages[0]?.payload, box.messages[0]?.queue]).toEqual(['hello', name]);
+  });
+
   test('a queue deleted by somebody is told by cancelled, declared and consumed again', async () => {
     const queue = t.queue<number>('deleted');
     const box = inbox<number>();

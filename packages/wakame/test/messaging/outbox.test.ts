@@ -81,6 +81,17 @@ describe('a loss of the connection', () => {
     expect(bodies('q').slice(1)).toEqual(sequence(5));
   });
 
+  test('what never left the transport does not count as an attempt', async () => {
+    const by = producer();
+    await by.publish('first', { routingKey: 'q' });
+    const channel = publishing();
+    broker.rule('publish', ({ channel: of }: Request) => {
+      if (of === channel) throw new RecoverableConnectionError('full', { outcome: 'not-sent' });
+    });
+    expect(await by.publish('x', { routingKey: 'q' })).toEqual({ attempts: 1 });
+    expect(broker.count('publish :q confirmed')).toBe(3);
+  });
+
   test('with retry false it rejects as lost, outcome unknown; what was not sent yet waits', async () => {
     const by = producer({ retry: false });
     await by.publish('first', { routingKey: 'q' });

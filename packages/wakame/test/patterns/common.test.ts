@@ -341,23 +341,40 @@ describe('Broadcast', () => {
   });
 });
 
-describe('after a loss', () => {
-  test('maybeDeclare with retry tries again by its policy', async () => {
-    const broker = memoryBroker('maybe-declare');
-    await using connection = new Connection('memory://maybe-declare');
+describe('maybeDeclare after a loss', () => {
+  test('tries again by its policy, when there is one', async () => {
+    await using connection = new Connection('memory://maybe-retry');
+    let declarations = 0;
+    const cutOnce = (name: string) =>
+      new Queue(name, {
+        onDeclared: () => {
+          declarations += 1;
+          throw new RecoverableConnectionError('cut');
+        },
+      });
+    expect(await failure(maybeDeclare(cutOnce('a'), connection))).toBeInstanceOf(RecoverableConnectionError);
+    const errors: string[] = [];
+    const errback = (error: Error) => errors.push(error.message);
+    await maybeDeclare(cutOnce('b'), connection, { errback, intervalStart: 0 });
+    await maybeDeclare(cutOnce('c'), connection, { retry: true, errback });
+    expect([declarations, errors]).toEqual([3, ['cut', 'cut']]);
+    expect(await failure(maybeDeclare(cutOnce('d'), connection, { retry: false, errback }))).toMatchObject({
+      message: 'cut',
+    });
+  });
+
+  test('timeout and signal bound it', async () => {
+    const broker = memoryBroker('maybe-bounds');
+    await using connection = new Connection('memory://maybe-bounds');
     await connection.connect();
     broker.stop();
-    const errors: string[] = [];
-    const heard = new Count();
-    const errback = (error: Error) => {
-      errors.push(error.name);
-      heard.up();
-    };
-    const queue = new Queue('retried').bind(connection);
-    const declared = maybeDeclare(queue, connection, { errback, intervalStart: 1, timeout: 10_000 });
-    const refused = failure(maybeDeclare(queue, connection, { timeout: 30 }));
-    expect((await refused).message).toMatch(/gave up after 30 ms/);
+    const queue = new Queue('q').bind(connection);
+    expect(await failure(maybeDeclare(queue, connection, { timeout: 10 }))).toMatchObject({ code: 'TIMEOUT' });
+    const stop = new AbortController();
+    const waiting = failure(maybeDeclare(queue, connection, { signal: stop.signal }));
+    stop.abort(new Error('enough'));
+    expect(await waiting).toBe(stop.signal.reason);
     broker.start();
-    expect(await declared).toBe(true);
+    expect(await maybeDeclare(queue)).toBe(true);
   });
 });

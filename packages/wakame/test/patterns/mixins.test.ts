@@ -173,7 +173,11 @@ onEachBroker('ConsumerMixin', (bench) => {
           throw error;
         }) as never;
         // This one is only called at the end.
-        if (hook === 'onConsumeEnd') service.onIteration = () => void (service.shouldStop = true);
+        if (hook === 'onConsumeEnd') {
+          service.onIteration = () => {
+            service.shouldStop = true;
+          };
+        }
         expect(await failure(service.run())).toBe(error);
         const hasContext = hook !== 'extraContext';
         expect(service.steps.includes('disposed')).toBe(hasContext);

@@ -296,6 +296,8 @@ export class FakeConnection implements TransportConnection {
 
 interface Pending {
   readonly reject: (error: unknown) => void;
+  /** It is the one to blame for what happens. */
+  isJudged: boolean;
 }
 
 export class FakeChannel implements TransportChannel {
@@ -457,7 +459,8 @@ export class FakeChannel implements TransportChannel {
     this.consumers.clear();
     this.connection.channels.delete(this);
     for (const pending of [...this.#pending]) {
-      pending.reject(error === undefined ? new ConnectionClosedError('the channel was closed') : collateral(error));
+      const reason = error ?? new ConnectionClosedError('the channel was closed');
+      pending.reject(pending.isJudged ? reason : collateral(reason));
     }
     setImmediate(() => {
       this.events.onClose(error);
@@ -494,22 +497,23 @@ export class FakeChannel implements TransportChannel {
         reject(new RecoverableConnectionError('the channel is closed'));
         return;
       }
-      const pending = { reject };
+      const pending: Pending = { reject, isJudged: false };
       this.#pending.add(pending);
       const before = this.#last;
       this.#last = (async () => {
         await before;
         await turn();
         if (this.state !== 'open') return;
-        // From here on it is the one to blame for what happens.
-        this.#pending.delete(pending);
+        pending.isJudged = true;
         try {
           await this.broker.judge({ operation, name, connection: this.connection, channel: this });
           if (this.state !== 'open') throw this.#endedWith ?? new ConnectionClosedError('the channel was closed');
           resolve(carryOut());
         } catch (error) {
-          reject(error);
+          pending.reject(error);
           if (!(error instanceof NotSupportedError)) this.end(error as MessagingError);
+        } finally {
+          this.#pending.delete(pending);
         }
         this.broker.changed();
       })();

@@ -1,6 +1,8 @@
 /** Declarations, bindings and deletions through a channel over memory. */
 import { describe, expect, test } from 'vitest';
-import { consume, drain, freshBroker, oneChannel, open, publish, settled } from './harness.js';
+import { MemoryDriver } from '../../src/transports/memory/index.js';
+import { noop } from '../../src/util/noop.js';
+import { consume, drain, freshBroker, oneChannel, open, parametersOf, publish, settled } from './harness.js';
 
 const refusal = (code: string, text: string) =>
   expect.objectContaining({ code, message: expect.stringContaining(text) });
@@ -107,6 +109,38 @@ describe('exchanges', () => {
     await expect(channel.exchangeDeclare('x', 'direct', { passive: true })).rejects.toEqual(
       refusal('NOT_FOUND', "'x'"),
     );
+  });
+
+  test('that another client bound to and never described get the settings of whoever declares them', async () => {
+    const { channel, broker } = await oneChannel();
+    await channel.queueDeclare('q');
+    const foreign = new MemoryDriver();
+    await foreign.open({
+      parameters: parametersOf(broker),
+      holder: { id: 'foreign', name: 'foreign' },
+      lost: noop,
+      due: noop,
+      problem: noop,
+    });
+    const binding = {
+      source: 'x',
+      destinationType: 'queue',
+      destination: 'q',
+      routingKey: 'a.*',
+      arguments: {},
+    } as const;
+    foreign.table.apply([{ kind: 'bind', binding }]);
+    await channel.exchangeDeclare('x', 'topic', { passive: true });
+    await expect(publish(channel, '1', { exchange: 'x', routingKey: 'a.b' })).rejects.toMatchObject({
+      code: 'UNROUTABLE',
+    });
+    await channel.exchangeDeclare('x', 'topic', { durable: true });
+    await publish(channel, '2', { exchange: 'x', routingKey: 'a.b' });
+    expect(await drain(channel, 'q')).toEqual(['2']);
+    await expect(channel.exchangeDeclare('x', 'direct', { durable: true })).rejects.toMatchObject({
+      code: 'PRECONDITION_FAILED',
+    });
+    await foreign.retire();
   });
 
   test('bound and unbound: a source and a destination must exist for the one, need not for the other', async () => {

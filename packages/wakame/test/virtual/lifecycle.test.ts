@@ -384,7 +384,7 @@ describe('a take whose answer was lost', () => {
 });
 
 describe('leases', () => {
-  const lease = 300;
+  const lease = 600;
 
   test('are renewed while a delivery is unsettled, however long', async () => {
     const broker = freshBroker();

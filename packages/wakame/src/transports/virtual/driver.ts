@@ -5,7 +5,8 @@
  * - One driver per Connection. Everything comes in arrays, so that a driver can pipeline: what the application did in one tick
  *   is one call.
  * - A client library beneath a driver never reconnects, queues or resends on its own: a loss is reported once, by `lost`,
- *   and every call under way rejects. `open` may be called again after a loss.
+ *   and every call under way rejects. `open` may be called again after a loss. A call that the store does not answer in the driver's own time
+ *   limit is a loss too: nobody above waits with a clock.
  * - Calls may overlap; they take effect in the order in which they were made, as far as they touch the same queue. A driver rejects (or
  *   throws) the store's own errors; `classify` turns them into typed ones.
  * - What may answer at once says `MaybePromise`. A driver for which that is the rule sets `features.synchronous`.
