@@ -13,7 +13,7 @@ export type { ConnectionState } from './connection-engine.js';
 export * from './errors.js';
 export type { Delivery, FetchedMessage, ReceivedMessage, ReturnedDelivery } from './messages.js';
 export type { ConnectionParameters, TlsOptions } from './parameters.js';
-export { DecodedProperties } from './protocol/properties.js';
+export type { DecodedProperties } from './protocol/properties.js';
 export type { FieldTable, FieldValue, ReceivedTable, ReceivedValue } from './protocol/tables.js';
 export { type AnyTypedValue, type Decimal, type TypeCode, TypedValue, typed } from './protocol/typed.js';
 export type { BasicProperties, ReceivedProperties } from './protocol/types.js';

@@ -12,7 +12,7 @@
 import { openSuite } from './suite.js';
 import type { ConformanceOptions } from './types.js';
 
-export { type ConformanceResult, ConformanceSuite, openSuite, type PlannedCase } from './suite.js';
+export { type ConformanceResult, type ConformanceSuite, openSuite, type PlannedCase } from './suite.js';
 export type {
   ConformanceCase,
   ConformanceOptions,

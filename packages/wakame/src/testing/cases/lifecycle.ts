@@ -4,10 +4,15 @@ import type { MessagingError } from '../../index.js';
 import { group } from '../define.js';
 import { collect, depth, drain, event, failure, fill, ignore, payloads, rejection, sequence } from '../support.js';
 
-/** What keeps the process alive, counted by kind. */
+/**
+ * Sockets and servers that are open, counted by kind. Timers are left out: the test runner has some of its own, which come and go. That
+ * none of ours keeps a process alive is what the script that exits by itself proves.
+ */
 function resources(): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};
-  for (const kind of process.getActiveResourcesInfo()) counts[kind] = (counts[kind] ?? 0) + 1;
+  for (const kind of process.getActiveResourcesInfo()) {
+    if (/Socket|TCP|TLS|Pipe|Server|DNS|ADDRINFO/i.test(kind)) counts[kind] = (counts[kind] ?? 0) + 1;
+  }
   return counts;
 }
 
@@ -171,7 +176,7 @@ export const lifecycle = group('connections', (test) => {
     t.problems();
   });
 
-  test('nothing is left behind: timers, sockets, listeners', async (t) => {
+  test('nothing is left behind: sockets, servers, look-ups', async (t) => {
     const queue = t.queue<number>('q');
     await queue.bind(t.connection).declare();
     await fill(t, queue.name, 1);
