@@ -99,7 +99,7 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
       },
     });
     this.#dispatcher = new Dispatcher<T>(this.#settings.concurrency, {
-      take: () => this.#reception.take(),
+      take: () => (this.#starting ? undefined : this.#reception.take()),
       work: ({ message, source }, handler) => {
         this.#reception.hold(message);
         return this.#handling.run(message, source.decoding, handler);
