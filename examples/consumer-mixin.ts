@@ -1,40 +1,40 @@
-/** A service as a class: ConsumerMixin starts its consumers, keeps them through losses of the connection, and stops on a signal. */
-import { Connection, type Consumer, type ConsumerFactory, ConsumerMixin, Queue } from 'wakame';
+/** A service as a class: ConsumerMixin starts its consumers, keeps them through losses of the connection, and ends in good order. */
+import { Connection, type ConsumerFactory, ConsumerMixin, type Message, Queue } from 'wakame';
 import { url } from './url.ts';
 
-const queue = new Queue<{ id: number }>('examples.mixin');
+interface Order {
+  id: number;
+}
+
+const orders = new Queue<Order>('examples.mixin');
 
 class Worker extends ConsumerMixin {
   readonly seen: number[] = [];
 
-  override getConsumers(consumer: ConsumerFactory): Consumer<unknown>[] {
-    return [
-      consumer(queue, {
-        prefetch: 10,
-        onMessage: async (message) => {
-          await message.ack();
-          this.seen.push(message.payload.id);
-          if (this.seen.length === 3) this.shouldStop = true;
-        },
-      }),
-    ];
+  override getConsumers(consumer: ConsumerFactory) {
+    return [consumer(orders, { prefetch: 10, onMessage: (message) => this.#handle(message) })];
   }
 
   override onConsumeReady(): void {
     console.log('ready');
   }
+
+  async #handle(message: Message<Order>): Promise<void> {
+    this.seen.push(message.payload.id);
+    await message.ack();
+    // A service would go on until it is told to stop: see graceful-stop.ts.
+    if (this.seen.length === 3) this.shouldStop = true;
+  }
 }
 
 await using connection = new Connection(url);
-await using producer = connection.producer({ routingKey: queue.name });
-for (const id of [1, 2, 3]) await producer.publish({ id }, { declare: [queue] });
+const producer = connection.producer({ routingKey: orders.name });
+for (const id of [1, 2, 3]) await producer.publish({ id }, { declare: [orders] });
 
-// A service would live until it is told to stop: `process.once('SIGTERM', () => stop.abort())`.
-const stop = new AbortController();
 const worker = new Worker(connection);
-await worker.run({ signal: stop.signal });
+await worker.run();
 console.log(`seen ${worker.seen.join(', ')}`);
-await queue.bind(connection).delete();
+await orders.bind(connection).delete();
 
 // Prints:
 // ready

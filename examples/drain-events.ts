@@ -1,5 +1,5 @@
 /** Ported from Kombu: callbacks, and a loop that drains events until there are none. */
-import { Connection, Consumer, Producer, Queue } from 'wakame';
+import { Connection, Consumer, Producer, Queue, TimeoutError } from 'wakame';
 import { url } from './url.ts';
 
 const queue = new Queue<string>('examples.drained');
@@ -23,7 +23,7 @@ for (;;) {
   try {
     await connection.drainEvents({ timeout: 300 });
   } catch (error) {
-    if ((error as { code?: string }).code !== 'TIMEOUT') throw error;
+    if (!(error instanceof TimeoutError)) throw error;
     console.log('nothing more');
     break;
   }

@@ -6,23 +6,22 @@ const news = new Exchange('examples.news', { type: 'fanout', durable: false });
 
 await using connection = new Connection(url);
 
-async function subscribe(name: string): Promise<() => Promise<string>> {
+const subscribers = ['Ada', 'Grace'].map((name) => {
+  const heard = Promise.withResolvers<string>();
   // A queue of its own for each subscriber; it goes when the subscriber does.
-  const consumer = connection.consumer(new Broadcast(news), { settle: 'auto' });
-  const first = new Promise<string>((resolve) => {
-    consumer.registerCallback((body) => resolve(`${name} heard: ${body}`));
+  const consumer = connection.consumer(new Broadcast<string>(news), {
+    settle: 'auto',
+    onMessage: (message) => heard.resolve(`${name} heard: ${message.payload}`),
   });
-  await consumer.consume();
-  return async () => {
-    const heard = await first;
-    await consumer.close();
-    return heard;
-  };
-}
+  return { consumer, heard: heard.promise };
+});
+for (const { consumer } of subscribers) await consumer.consume();
 
-const subscribers = [await subscribe('Ada'), await subscribe('Grace')];
 await connection.producer({ exchange: news }).publish('kelp is in season');
-for (const hear of subscribers) console.log(await hear());
+for (const { consumer, heard } of subscribers) {
+  console.log(await heard);
+  await consumer.close();
+}
 await news.bind(connection).delete();
 
 // Prints:

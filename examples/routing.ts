@@ -3,10 +3,10 @@ import { binding, Connection, Exchange, Queue } from 'wakame';
 import { url } from './url.ts';
 
 const logs = new Exchange('examples.logs', { type: 'direct' });
-const everything = new Queue('examples.logs.all', {
+const everything = new Queue<string>('examples.logs.all', {
   bindings: [binding(logs, { routingKey: 'info' }), binding(logs, { routingKey: 'error' })],
 });
-const errors = new Queue('examples.logs.errors', { exchange: logs, routingKey: 'error' });
+const errors = new Queue<string>('examples.logs.errors', { exchange: logs, routingKey: 'error' });
 
 await using connection = new Connection(url);
 const producer = connection.producer({ exchange: logs });
@@ -15,14 +15,11 @@ await producer.publish('started', { routingKey: 'info', declare });
 await producer.publish('disk full', { routingKey: 'error', declare });
 
 for (const queue of [everything, errors]) {
-  const bound = queue.bind(connection);
-  for (
-    let message = await bound.get({ noAck: true });
-    message !== undefined;
-    message = await bound.get({ noAck: true })
-  )
+  // Ends when nothing has come for a while.
+  for await (const message of connection.consumer(queue, { settle: 'auto', idleTimeout: 300 })) {
     console.log(`${queue.name}: ${message.payload}`);
-  await bound.delete();
+  }
+  await queue.bind(connection).delete();
 }
 await logs.bind(connection).delete();
 

@@ -1,28 +1,25 @@
 /** Topics: `*` stands for one word of the routing key, `#` for any number of them, none included. */
-import { Connection, Exchange, Queue } from 'wakame';
+import { Connection, Exchange, itermessages, Queue } from 'wakame';
 import { url } from './url.ts';
 
 const weather = new Exchange('examples.weather', { type: 'topic' });
-const queues = ['*.rain', 'north.#', '#'].map(
-  (routingKey, i) => new Queue<string>(`examples.weather.${i}`, { exchange: weather, routingKey }),
-);
+const interests = { '*.rain': 2, 'north.#': 3, '#': 4 };
 
 await using connection = new Connection(url);
+const queues = Object.keys(interests).map(
+  (routingKey) => new Queue<string>(`examples.weather ${routingKey}`, { exchange: weather, routingKey }),
+);
 const producer = connection.producer({ exchange: weather });
-for (const routingKey of ['south.rain', 'north.rain', 'north.sea.fog', 'north'])
+for (const routingKey of ['south.rain', 'north.rain', 'north.sea.fog', 'north']) {
   await producer.publish(routingKey, { routingKey, declare: queues });
+}
 
 for (const queue of queues) {
-  const bound = queue.bind(connection);
+  const limit = interests[queue.routingKey as keyof typeof interests];
   const heard: string[] = [];
-  for (
-    let message = await bound.get({ noAck: true });
-    message !== undefined;
-    message = await bound.get({ noAck: true })
-  )
-    heard.push(String(message.payload));
+  for await (const message of itermessages(connection, queue, { limit, settle: 'auto' })) heard.push(message.payload);
   console.log(`${queue.routingKey.padEnd(8)} ${heard.join(', ')}`);
-  await bound.delete();
+  await queue.bind(connection).delete();
 }
 await weather.bind(connection).delete();
 

@@ -3,15 +3,10 @@ import { registerTransport } from 'wakame';
 import { memoryBroker, resetMemory } from 'wakame/memory';
 import { transportConformance } from 'wakame/testing';
 import { defineVirtualTransport } from 'wakame/virtual';
-import { BareDriver, RemoteDriver } from '../virtual/doubles.js';
+import { RemoteDriver } from '../virtual/doubles.js';
 
-/** The virtual transport over stores that are less obliging than memory: each a kind that real drivers will be of. */
-const stores = {
-  /** Does all by itself, and its answers take time. */
-  remote: () => new RemoteDriver(),
-  /** Can do as little as the contract allows, the rest is emulated; leases have to be renewed. */
-  bare: () => new BareDriver({}, { lease: 600 }),
-};
+/** The virtual transport over a store that is less obliging than memory: its answers take time, as those of real ones do. */
+const stores = { remote: () => new RemoteDriver() };
 
 for (const [scheme, createDriver] of Object.entries(stores)) {
   const name = `conformance-${scheme}`;
