@@ -12,6 +12,7 @@
 import { openSuite } from './suite.js';
 import type { ConformanceOptions } from './types.js';
 
+export type { ConformanceContext } from './context.js';
 export { type ConformanceResult, type ConformanceSuite, openSuite, type PlannedCase } from './suite.js';
 export type {
   ConformanceCase,

@@ -233,7 +233,7 @@ describe('a line that fails', () => {
     const size = proxy.bytes('toBroker') - before;
     let published = 2;
     // Inside the method frame, the header frame and the body frame, and between them.
-    for (let after = 1; after < size; after += 7) {
+    for (let after = 1; after < size; after += 13) {
       for (const kind of ['cut', 'reset'] as const) {
         proxy.trigger('toBroker', { kind, after });
         const recovered = once(connection, 'recovered');

@@ -157,6 +157,27 @@ describe('prefetch', () => {
     expect(Math.abs(a.deliveries.length - b.deliveries.length)).toBeLessThanOrEqual(2);
   });
 
+  test('of a channel is not asked for twice over', async () => {
+    const driver = new RemoteDriver();
+    const { channel } = await oneChannel(moduleOf(() => driver));
+    for (const queue of ['a', 'b']) {
+      await channel.queueDeclare(queue);
+      await fill(channel, queue, numbered(3));
+    }
+    await channel.flow(false);
+    await channel.qos({ prefetch: 1, scope: 'channel' });
+    const acking = ({ deliveryTag }: Delivery) => void channel.ack(deliveryTag);
+    const inboxes = [
+      await consume(channel, 'a', { onDelivery: acking }),
+      await consume(channel, 'b', { onDelivery: acking }),
+    ];
+    await channel.flow(true);
+    for (const inbox of inboxes) await inbox.count(3);
+    // Each take asked one queue for one message, so nothing had to be given back.
+    expect(driver.callsOf('take').every(({ size }) => size === 1)).toBe(true);
+    expect(driver.callsOf('settle').reduce((sum, { size }) => sum + size, 0)).toBe(6);
+  });
+
   test('of a channel may be raised at any time', async () => {
     const { channel } = await oneChannel();
     await channel.queueDeclare('q');

@@ -1,6 +1,8 @@
 /** Messages that are rejected, expire, are pushed out or fail too often, and where they go. */
 import { describe, expect, test } from 'vitest';
 import type { Delivery, TransportChannel } from '../../src/transport/contract.js';
+import { MemoryDriver } from '../../src/transports/memory/index.js';
+import { noop } from '../../src/util/noop.js';
 import { BareDriver, RemoteDriver } from './doubles.js';
 import {
   consume,
@@ -10,6 +12,7 @@ import {
   moduleOf,
   oneChannel,
   open,
+  parametersOf,
   publish,
   settled,
   textOf,
@@ -96,6 +99,13 @@ describe.each([
     const dead = (await channel.get('graves')) as Delivery;
     expect(textOf(dead)).toBe('2');
     expect(deathsOf(dead)).toMatchObject([{ reason: 'maxlen', queue: 'q' }]);
+  });
+
+  test('refused by reject-publish: nacked, and no dead letter', async () => {
+    const { channel } = await graveyard(make(), { 'x-max-length': 1, 'x-overflow': 'reject-publish' });
+    await publish(channel, '1', { routingKey: 'q' });
+    await expect(publish(channel, '2', { routingKey: 'q' })).rejects.toMatchObject({ code: 'NACKED' });
+    expect(await drain(channel, 'graves')).toEqual([]);
   });
 
   test('failed too often', async () => {
@@ -206,6 +216,53 @@ describe('nothing is lost on the way', () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     const { channel: next } = await (await open({ broker })).channel();
     expect(textOf(await nextGrave(next))).toBe('m');
+  });
+
+  test('what its sweeper left behind is seen to by the next who connects', async () => {
+    const broker = freshBroker();
+    // A connection that never sweeps.
+    const careless = new MemoryDriver();
+    await careless.open({
+      parameters: parametersOf(broker),
+      holder: { id: 'careless', name: 'careless' },
+      lost: noop,
+      due: noop,
+      problem: noop,
+    });
+    const queue = { durable: false, autoDelete: false, deadLetter: false, arguments: {} };
+    const policy = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' };
+    careless.declare([
+      { name: 'graves', options: queue },
+      { name: 'q', options: { ...queue, maxLength: 1, deadLetter: true, arguments: policy } },
+    ]);
+    const stored = (text: string) => ({ body: Buffer.from(text), properties: {}, exchange: '', routingKey: 'q' });
+    careless.send(['1', '2'].map((text) => ({ queue: 'q', message: stored(text) })));
+    await careless.retire();
+    const { channel } = await (await open({ broker })).channel();
+    expect(textOf(await nextGrave(channel))).toBe('1');
+  });
+
+  test('a dead letter whose connection is lost while it is sent is sent by the next', async () => {
+    const driver = new RemoteDriver();
+    const broker = freshBroker();
+    const opened = await open({ broker, module: moduleOf(() => driver) });
+    const { channel } = await opened.channel();
+    await channel.queueDeclare('graves');
+    await channel.queueDeclare('q', {
+      arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' },
+    });
+    await publish(channel, 'm', { routingKey: 'q' });
+    const { deliveryTag } = (await channel.get('q')) as Delivery;
+    driver.fail('send');
+    const sends = driver.callsOf('send').length;
+    const rejected = channel.reject(deliveryTag, { requeue: false });
+    while (driver.callsOf('send').length === sends) await Promise.resolve();
+    driver.cut();
+    await opened.closed;
+    const { channel: next } = await (await open({ broker, transport: opened.transport })).channel();
+    expect(await rejected).toBe(true);
+    expect(textOf(await nextGrave(next))).toBe('m');
+    expect(await next.get('q')).toBeUndefined();
   });
 
   test('a rejection made while the connection is lost reaches the exchange after the next connect', async () => {

@@ -284,6 +284,8 @@ const subscribers = new Map<string, Set<(message: StoredMessage) => void>>();
 /** A store that brings fanout messages to subscribers itself and keeps none. */
 export class BroadcastingDriver extends RemoteDriver {
   #store = '';
+  readonly #ends: (() => void)[] = [];
+  refuseSubscriptions = false;
 
   override open(options: OpenDriver): Promise<void> {
     this.#store = options.parameters.hostname ?? '';
@@ -301,14 +303,23 @@ export class BroadcastingDriver extends RemoteDriver {
     },
     subscribe: async (exchange, _routingKey, receive) => {
       await roundTrip();
+      if (this.refuseSubscriptions) throw new Error('subscribe failed');
       const key = `${this.#store} ${exchange}`;
       const receivers = subscribers.get(key) ?? new Set();
       subscribers.set(key, receivers.add(receive));
+      const end = () => receivers.delete(receive);
+      this.#ends.push(end);
       return async () => {
-        receivers.delete(receive);
+        end();
       };
     },
   };
+
+  /** Subscriptions end with the connection. */
+  override cut(error?: Error): void {
+    for (const end of this.#ends.splice(0)) end();
+    super.cut(error);
+  }
 
   override get broadcast(): Broadcast {
     return this.#broadcast;

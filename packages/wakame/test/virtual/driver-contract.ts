@@ -822,6 +822,17 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         expect(await a.settle('reject', ...overflowed)).toEqual([true, true]);
         expect(await a.count('q')).toBe(1);
       });
+
+      test('and stays pushed out, whoever the sweeper is and however much room there is meanwhile', async () => {
+        const [a, b] = await two();
+        await a.declare('q', { maxLength: 1, deadLetter: true });
+        await a.send('q', '1', '2');
+        expect(texts((await b.driver.sweep(100)).overflowed)).toEqual(['1']);
+        await a.takeFrom('q');
+        await b.driver.retire();
+        expect(await a.count('q')).toBe(0);
+        expect(texts((await a.driver.sweep(100)).overflowed)).toEqual(['1']);
+      });
     });
 
     const { lease } = features;

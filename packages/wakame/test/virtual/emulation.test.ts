@@ -100,23 +100,39 @@ describe('delay', () => {
     expect(await drain(channel, 'q')).toEqual([]);
   });
 
-  test('the loss of the connection gives back what waited', async () => {
+  test('the loss of the connection gives back what waited, to whoever consumes', async () => {
     const driver = new BareDriver();
     const broker = freshBroker();
     const opened = await open({ broker, module: moduleOf(() => driver) });
     const { channel } = await opened.channel();
     await channel.queueDeclare('q');
-    const notBefore = Date.now() + 40;
+    const notBefore = Date.now() + 60;
     await publish(channel, 'm', { routingKey: 'q', notBefore });
     await consume(channel, 'q');
     await pause(15);
     driver.cut();
     await opened.closed;
-    const { channel: next } = await (await open({ broker, transport: opened.transport })).channel();
-    const inbox = await consume(next, 'q');
+    await open({ broker, transport: opened.transport });
+    const { channel: other } = await (await open({ broker, module: bareModule() })).channel();
+    const inbox = await consume(other, 'q');
     await inbox.count(1);
     expect(inbox.deliveries[0]?.redelivered).toBe(false);
     expect(Date.now()).toBeGreaterThanOrEqual(notBefore);
+  });
+
+  test('what waits keeps its lease', async () => {
+    const lease = 500;
+    const broker = freshBroker();
+    const module = moduleOf(() => new BareDriver({ lease }, { lease }));
+    const { channel } = await (await open({ broker, module })).channel();
+    const { channel: other } = await (await open({ broker, module })).channel();
+    await channel.queueDeclare('q');
+    await publish(channel, 'm', { routingKey: 'q', notBefore: Date.now() + 3 * lease });
+    const inboxes = [await consume(channel, 'q'), await consume(other, 'q')];
+    await Promise.race(inboxes.map((inbox) => inbox.count(1)));
+    await settled();
+    const deliveries = inboxes.flatMap((inbox) => inbox.deliveries);
+    expect(deliveries.map(({ redelivered }) => redelivered)).toEqual([false]);
   });
 
   test("what it writes on a message is not the application's to see, nor a dead letter's to keep", async () => {
@@ -281,6 +297,17 @@ describe('fanout by the store', () => {
     expect(driver.subscriptions('more')).toBe(0);
   });
 
+  test('a consumer that cannot be subscribed is not started, and leaves nothing behind', async () => {
+    const { channel, driver } = await subscribed(['q']);
+    driver.refuseSubscriptions = true;
+    await expect(consume(channel, 'q', { consumerTag: 'tag' })).rejects.toMatchObject({ code: 'STORE_ERROR' });
+    expect(await channel.queueDeclare('q', { passive: true })).toMatchObject({ consumerCount: 0 });
+    driver.refuseSubscriptions = false;
+    const inbox = await consume(channel, 'q', { consumerTag: 'tag' });
+    await publish(channel, 'm', { exchange: 'news' });
+    await inbox.count(1);
+  });
+
   test('an exchange bound to a fanout exchange reaches its subscribers', async () => {
     const { channel } = await subscribed(['q']);
     await channel.exchangeDeclare('source', 'topic');
@@ -302,6 +329,7 @@ describe('fanout by the store', () => {
     const second = await consume(next, 'q');
     await publish(next, '2', { exchange: 'news' });
     await second.count(1);
+    expect(driver.subscriptions('news')).toBe(1);
     expect(await channel.ack(delivery.deliveryTag)).toBe(true);
   });
 

@@ -2,7 +2,19 @@
 import { describe, expect, test } from 'vitest';
 import { MemoryDriver } from '../../src/transports/memory/index.js';
 import { noop } from '../../src/util/noop.js';
-import { consume, drain, freshBroker, oneChannel, open, parametersOf, publish, settled } from './harness.js';
+import { RemoteDriver } from './doubles.js';
+import {
+  consume,
+  drain,
+  freshBroker,
+  memoryModule,
+  moduleOf,
+  oneChannel,
+  open,
+  parametersOf,
+  publish,
+  settled,
+} from './harness.js';
 
 const refusal = (code: string, text: string) =>
   expect.objectContaining({ code, message: expect.stringContaining(text) });
@@ -335,8 +347,11 @@ describe('auto-delete queues', () => {
   });
 });
 
-test('un-awaited operations are carried out in the order in which they were made', async () => {
-  const { channel } = await oneChannel();
+test.each([
+  ['memory', memoryModule()],
+  ['a store at the other end of a wire', moduleOf(() => new RemoteDriver())],
+])('un-awaited operations are carried out in the order in which they were made, on %s', async (_name, module) => {
+  const { channel } = await oneChannel(module);
   const calls = [
     channel.queueDeclare('q'),
     channel.exchangeDeclare('x', 'direct'),
@@ -353,4 +368,8 @@ test('un-awaited operations are carried out in the order in which they were made
   expect(results[5]).toMatchObject({ messageCount: 2 });
   expect(results[6]).toBe(2);
   expect(Buffer.from(results[8]?.body ?? []).toString()).toBe('3');
+  await channel.queueDeclare('q');
+  const published = publish(channel, '4', { routingKey: 'q' });
+  expect(await channel.queueDeclare('q', { passive: true })).toMatchObject({ messageCount: 1 });
+  await published;
 });

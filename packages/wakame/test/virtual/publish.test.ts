@@ -242,6 +242,25 @@ describe('batches', () => {
     expect(await drain(channel, 'q')).toEqual(['0', '1', '2']);
   });
 
+  test('what waits for the table is not overtaken', async () => {
+    const { channel, broker } = await remoteChannel(new BareDriver());
+    await channel.queueDeclare('q');
+    await channel.exchangeDeclare('x', 'direct');
+    await channel.exchangeDeclare('y', 'direct');
+    for (const exchange of ['x', 'y']) await channel.queueBind({ queue: 'q', exchange, routingKey: 'k' });
+    // Another connection, which knows neither exchange yet.
+    const { channel: other } = await (await open({ broker, module: moduleOf(() => new BareDriver()) })).channel();
+    const publishes = [publish(other, '1', { exchange: 'x', routingKey: 'k' })];
+    await Promise.resolve();
+    await Promise.resolve();
+    publishes.push(publish(other, '2', { routingKey: 'q' }), publish(other, '3', { exchange: 'y', routingKey: 'k' }));
+    await Promise.resolve();
+    await Promise.resolve();
+    publishes.push(publish(other, '4', { routingKey: 'q' }));
+    await Promise.all(publishes);
+    expect(await drain(channel, 'q')).toEqual(['1', '2', '3', '4']);
+  });
+
   test('each transaction has its own, and the order holds', async () => {
     const { channel, driver } = await remoteChannel(new RemoteDriver({ transactions: true }));
     await channel.queueDeclare('q');

@@ -303,6 +303,9 @@ export const limits = group('time to live, length, dead letters', (test) => {
       const queue = t.queue<string>('q', { exchange, routingKey: 'k' });
       const inbox = await collect(t, queue);
       const producer = t.connection.producer({ exchange, routingKey: 'k' });
+      // The first one may have to build what delays messages, which takes its time.
+      await producer.publish('first', { delay: 1000, declare: [queue] });
+      equal((await inbox.next()).payload, 'first');
       const start = Date.now();
       await producer.publish('in two seconds', { delay: 2000, declare: [queue] });
       await producer.publish('in one second', { deliverAt: new Date(start + 1000), declare: [queue] });

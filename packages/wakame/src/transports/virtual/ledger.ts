@@ -77,8 +77,12 @@ export class Ledger {
   settleLease(lease: unknown, outcome: Outcome, leasedAt = performance.now()): MaybePromise<boolean> {
     if (this.#state === 'disposed') return false;
     if (this.#state === 'open' && this.#driver.features.synchronous && this.#pending.length === 0) {
-      const answers = this.#driver.settle([{ lease, outcome }]);
-      return isPromise(answers) ? answers.then(([settled]) => settled === true) : answers[0] === true;
+      try {
+        const answers = this.#driver.settle([{ lease, outcome }]) as readonly boolean[];
+        return answers[0] === true;
+      } catch {
+        // It is tried again below, where failures are counted and told.
+      }
     }
     const answer = deferred<boolean>();
     this.#pending.push({ lease, outcome, leasedAt, answer, failures: 0 });

@@ -82,7 +82,12 @@ export class BroadcastQueues extends DriverWrapper {
     const results = await this.inner.attach(consumers);
     const attached = consumers.filter((_, i) => typeof results[i] === 'number');
     for (const { queue, tag } of attached) this.#inbox(queue).tags.add(tag);
-    await Promise.all([...new Set(attached.map(({ queue }) => queue))].map((queue) => this.#subscribe(queue)));
+    try {
+      await Promise.all([...new Set(attached.map(({ queue }) => queue))].map((queue) => this.#subscribe(queue)));
+    } catch (error) {
+      await this.detach(attached);
+      throw error;
+    }
     return results;
   }
 
@@ -189,6 +194,7 @@ export class BroadcastQueues extends DriverWrapper {
       if (inbox.subscriptions.has(key)) continue;
       const subscription = this.#broadcast.subscribe(source, routingKey, (message) => this.#receive(queue, message));
       inbox.subscriptions.set(key, subscription);
+      subscription.catch(() => inbox.subscriptions.delete(key));
     }
     await Promise.all([...ends, ...inbox.subscriptions.values()]);
   }
