@@ -9,6 +9,7 @@ const FLAGS: Readonly<Record<FeatureFlag, true>> = {
   messageTtl: true,
   queueTtl: true,
   maxLength: true,
+  maxLengthBytes: true,
   deadLetter: true,
   delay: true,
   exclusive: true,

@@ -54,6 +54,7 @@ export interface TransportFeatures {
   readonly messageTtl: boolean;
   readonly queueTtl: boolean;
   readonly maxLength: boolean;
+  readonly maxLengthBytes: boolean;
   readonly deadLetter: boolean;
   readonly delay: boolean;
   readonly exclusive: boolean;

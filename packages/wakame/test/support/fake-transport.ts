@@ -66,6 +66,7 @@ const FEATURES: TransportFeatures = {
   messageTtl: false,
   queueTtl: false,
   maxLength: false,
+  maxLengthBytes: false,
   deadLetter: false,
   delay: false,
   exclusive: true,

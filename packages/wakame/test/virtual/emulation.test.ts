@@ -171,6 +171,38 @@ describe('message TTL', () => {
   });
 });
 
+describe('sends made one after the other', () => {
+  const sent = (queue: string, text: string) => ({ queue, message: message(text) });
+
+  async function twoQueues(options: { readonly maxLength?: number } = {}) {
+    const driver = completed(new BareDriver());
+    const { channel } = await oneChannel(moduleOf(() => driver));
+    await channel.queueDeclare('q');
+    await channel.queueDeclare('other', {
+      arguments: options.maxLength === undefined ? {} : { 'x-max-length': options.maxLength },
+    });
+    return { driver, channel };
+  }
+
+  test('keep their order when only the first has to ask for the options of a queue', async () => {
+    const { driver, channel } = await twoQueues();
+    await driver.send([sent('q', '1')]);
+    // The options of 'other' are not known yet, those of 'q' are.
+    await Promise.all([driver.send([sent('other', 'x'), sent('q', '2')]), driver.send([sent('q', '3')])]);
+    expect(await drain(channel, 'q')).toEqual(['1', '2', '3']);
+  });
+
+  test('keep their order when the first has to be counted', async () => {
+    const { driver, channel } = await twoQueues({ maxLength: 5 });
+    await driver.send([sent('q', '1'), sent('other', 'x')]);
+    const sends = [driver.send([sent('other', 'y'), sent('q', '2')]), driver.send([sent('q', '3')])];
+    await settled(1);
+    sends.push(driver.send([sent('q', '4')]));
+    await Promise.all(sends);
+    expect(await drain(channel, 'q')).toEqual(['1', '2', '3', '4']);
+  });
+});
+
 describe('queue TTL', () => {
   const exists = (channel: TransportChannel) =>
     channel.queueDeclare('q', { passive: true }).then(

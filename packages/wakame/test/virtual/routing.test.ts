@@ -58,6 +58,25 @@ function made(...changes: Parameters<MemoryTable['apply']>[0]) {
   return { table, router: new Router(table, false) };
 }
 
+test('one’s own changes count at once, though the table tells nobody', async () => {
+  const shared = new MemoryTable();
+  const silent = {
+    coherent: false,
+    exchange: (name: string, known?: string) => shared.exchange(name, known),
+    bindingsTo: (...args: Parameters<MemoryTable['bindingsTo']>) => shared.bindingsTo(...args),
+    exchanges: () => shared.exchanges(),
+    apply: (changes: Parameters<MemoryTable['apply']>[0]) => shared.apply(changes),
+    watch: () => () => {},
+  } satisfies RoutingTable;
+  const router = new Router(silent, false);
+  await router.apply([put('x', 'direct'), bind('x', 'q1', 'k')]);
+  expect(queues(router, 'x', 'k')).toEqual(['q1']);
+  await router.apply([bind('x', 'q2', 'k')]);
+  expect(queues(router, 'x', 'k')).toEqual(['q1', 'q2']);
+  await router.apply([unbind('x', 'q1', 'k')]);
+  expect(queues(router, 'x', 'k')).toEqual(['q2']);
+});
+
 describe('exchange types', () => {
   test('the default exchange knows every queue by its name', () => {
     expect(queues(made().router, '', 'any')).toEqual(['any']);

@@ -171,7 +171,7 @@ export const limits = group('time to live, length, dead letters', (test) => {
         [3, 4],
       );
     },
-    { needs: ['maxLength'] },
+    { needs: ['maxLengthBytes'] },
   );
 
   test(

@@ -12,6 +12,7 @@ export const FEATURES: TransportFeatures = {
   messageTtl: true,
   queueTtl: true,
   maxLength: true,
+  maxLengthBytes: true,
   deadLetter: true,
   delay: true,
   exclusive: true,

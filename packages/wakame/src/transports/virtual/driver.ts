@@ -63,7 +63,7 @@ export interface DriverFeatures {
   readonly messageTtl: boolean;
   /** Deletes a queue that nobody used (declared, consumed, took from) for `expires`. */
   readonly queueTtl: boolean;
-  /** Enforces `maxLength`, `maxLengthBytes` and `overflow` atomically. */
+  /** Enforces `maxLength`, `maxLengthBytes` and `overflow` atomically. Without it the bytes are refused: nobody could count them. */
   readonly maxLength: boolean;
   /** Serves a queue with `singleActiveConsumer` to the holder of its first consumer only. */
   readonly singleActiveConsumer: boolean;

@@ -53,7 +53,7 @@ export class Entities {
     let current = (await this.#router.exchange(name, true))?.record;
     if (current === undefined || current.guessed === true) {
       if (name.startsWith(RESERVED)) throw reservedName('exchange', name);
-      await this.#driver.table.apply([{ kind: 'put-exchange', exchange: settings }]);
+      await this.#router.apply([{ kind: 'put-exchange', exchange: settings }]);
       // Somebody may have been faster, with other settings.
       current = (await this.#router.exchange(name, true))?.record;
     }
@@ -64,7 +64,7 @@ export class Entities {
     checkName('exchange', name);
     if (name === '') throw defaultExchange();
     if (name.startsWith(RESERVED)) throw reservedName('exchange', name);
-    const [deleted] = await this.#driver.table.apply([{ kind: 'delete-exchange', name, ifUnused }]);
+    const [deleted] = await this.#router.apply([{ kind: 'delete-exchange', name, ifUnused }]);
     if (deleted === false) throw precondition(`exchange '${name}' in vhost '${this.#virtualHost}' in use`);
   }
 
@@ -161,7 +161,7 @@ export class Entities {
 
   async #apply(kind: 'bind' | 'unbind', binding: BindingRecord): Promise<void> {
     checkName('routing key', binding.routingKey);
-    await this.#driver.table.apply([{ kind, binding }]);
+    await this.#router.apply([{ kind, binding }]);
   }
 
   #checkBinding(source: string, routingKey: string, args: Arguments): void {

@@ -191,6 +191,8 @@ function aborted(signal: AbortSignal): Promise<never> {
 
 function transportFeatures(driver: DriverFeatures): TransportFeatures {
   const { requeuePosition, priority, persistent, multiProcess, maxMessageBytes } = driver;
+  // A number of messages can be emulated, their bytes cannot.
+  const maxLengthBytes = driver.maxLength;
   return {
     exchangeTypes: new Set(EXCHANGE_TYPES),
     heartbeats: false,
@@ -201,6 +203,7 @@ function transportFeatures(driver: DriverFeatures): TransportFeatures {
     messageTtl: true,
     queueTtl: true,
     maxLength: true,
+    maxLengthBytes,
     deadLetter: true,
     delay: true,
     exclusive: true,

@@ -1,4 +1,5 @@
 import { NotSupportedError } from '../../../errors.js';
+import { deferred } from '../../../util/deferred.js';
 import { noop } from '../../../util/noop.js';
 import type {
   Driver,
@@ -13,9 +14,8 @@ import type {
   Taken,
 } from '../driver.js';
 import { KnownOptions } from './queue-rules.js';
+import { ownRequestId } from './request-id.js';
 import { DriverWrapper } from './wrapper.js';
-
-const NO_RESULT: SweepResult = { returned: 0, expired: [], overflowed: [], deletedQueues: [] };
 
 /**
  * The maximum number of messages of a queue for a store that knows none: counted before and after each send. Several publishers at once may pass it for a
@@ -26,8 +26,8 @@ export class EmulatedMaxLength extends DriverWrapper {
   readonly #options: KnownOptions;
   #overflowed: Taken[] = [];
   #due: () => void = noop;
-  /** Takes of our own count downwards, away from those of the ledger. */
-  #lastRequest = 0;
+  /** The last send that counts before or after, while one is under way: those made after it wait, so that none is overtaken. */
+  #counting: Promise<void> | undefined;
 
   constructor(inner: Driver) {
     super(inner);
@@ -54,7 +54,30 @@ export class EmulatedMaxLength extends DriverWrapper {
   override async send(messages: readonly Outbound[], options?: SendOptions): Promise<readonly SendResult[]> {
     const known = await this.#options.of(messages.map(({ queue }) => queue));
     const limited = [...known].filter(([, rules]) => rules?.maxLength !== undefined);
-    if (limited.length === 0) return this.inner.send(messages, options);
+    const before = this.#counting;
+    if (limited.length === 0 && before === undefined) return this.inner.send(messages, options);
+    const done = deferred();
+    this.#counting = done.promise;
+    try {
+      await before;
+      return await this.#sendCounted(messages, limited, options);
+    } finally {
+      if (this.#counting === done.promise) this.#counting = undefined;
+      done.resolve();
+    }
+  }
+
+  override async sweep(limit: number): Promise<SweepResult> {
+    const overflowed = this.#overflowed.splice(0, limit);
+    const swept = await this.inner.sweep(limit);
+    return { ...swept, overflowed: [...overflowed, ...swept.overflowed] };
+  }
+
+  async #sendCounted(
+    messages: readonly Outbound[],
+    limited: readonly (readonly [string, QueueOptions | undefined])[],
+    options: SendOptions | undefined,
+  ): Promise<readonly SendResult[]> {
     const room = await this.#room(limited.filter(([, rules]) => refuses(rules)));
     const results = new Array<SendResult>(messages.length).fill('full');
     const fitting: Outbound[] = [];
@@ -74,14 +97,8 @@ export class EmulatedMaxLength extends DriverWrapper {
     return results;
   }
 
-  override async sweep(limit: number): Promise<SweepResult> {
-    const overflowed = this.#overflowed.splice(0, limit);
-    const swept = (await this.inner.sweep(limit)) ?? NO_RESULT;
-    return { ...swept, overflowed: [...overflowed, ...swept.overflowed] };
-  }
-
   /** How many messages each may still get. */
-  async #room(queues: readonly [string, QueueOptions | undefined][]): Promise<Map<string, number>> {
+  async #room(queues: readonly (readonly [string, QueueOptions | undefined])[]): Promise<Map<string, number>> {
     const stats = await this.inner.stat(queues.map(([queue]) => queue));
     return new Map(
       queues.map(([queue, rules], i) => [queue, (rules?.maxLength ?? 0) - (stats[i]?.messageCount ?? 0)] as const),
@@ -93,8 +110,12 @@ export class EmulatedMaxLength extends DriverWrapper {
     const surplus = (stat?.messageCount ?? 0) - (rules?.maxLength ?? 0);
     if (surplus <= 0) return;
     const request = { queue, credit: surplus, noAck: rules?.deadLetter !== true };
-    const requestId = --this.#lastRequest;
-    const taken = await this.inner.take([request], { requestId, limit: surplus, order: 'strict', waitMs: 0 });
+    const taken = await this.inner.take([request], {
+      requestId: ownRequestId(),
+      limit: surplus,
+      order: 'strict',
+      waitMs: 0,
+    });
     if (rules?.deadLetter !== true || taken.length === 0) return;
     this.#overflowed.push(...taken);
     this.#due();

@@ -6,27 +6,36 @@ import type {
   QueueStat,
   SendOptions,
   SendResult,
+  SweepResult,
   Taken,
   TakeOptions,
   TakeRequest,
 } from '../driver.js';
 import { marked, markOf, unmarked } from './marks.js';
 import { KnownOptions } from './queue-rules.js';
+import { ownRequestId } from './request-id.js';
 import { DriverWrapper } from './wrapper.js';
 
 const MARK = 'x-wakame-expires-at';
+/** How often to look for the expired when the store asks for no sweep of its own, and behind a message that stays, in milliseconds. */
+const LOOK_INTERVAL = 1000;
+/** Queues that are looked after. With more than that, the expired of the others wait for who takes them. */
+const MOST_QUEUES = 10_000;
 
 /**
- * Message TTL for a store that knows none: each message carries the time of its end, and whoever takes it after that sees that it has expired. It counts as
- * ready until then.
+ * Message TTL for a store that knows none: each message carries the time of its end, and whoever takes it after that sees that it has expired. At the
+ * head of a queue it is looked for by the connections that sent there, as RabbitMQ does at the head only. It counts as ready until then.
  */
 export class EmulatedMessageTtl extends DriverWrapper {
   readonly features: DriverFeatures;
   readonly #options: KnownOptions;
+  /** When to look at the head of a queue next, on the clock. */
+  readonly #looks = new Map<string, number>();
 
   constructor(inner: Driver) {
     super(inner);
-    this.features = { ...inner.features, synchronous: false, messageTtl: true };
+    const sweepInterval = inner.features.sweepInterval ?? LOOK_INTERVAL;
+    this.features = { ...inner.features, synchronous: false, messageTtl: true, sweepInterval };
     this.#options = new KnownOptions(inner);
   }
 
@@ -45,7 +54,9 @@ export class EmulatedMessageTtl extends DriverWrapper {
         expiresAt ?? Number.POSITIVE_INFINITY,
         ttl === undefined ? Number.POSITIVE_INFINITY : readyAt + ttl,
       );
-      return end === Number.POSITIVE_INFINITY ? outbound : { queue, notBefore, message: marked(message, MARK, end) };
+      if (end === Number.POSITIVE_INFINITY) return outbound;
+      this.#lookAt(queue, Math.min(end, this.#looks.get(queue) ?? end));
+      return { queue, notBefore, message: marked(message, MARK, end) };
     });
     return this.inner.send(withEnds, options);
   }
@@ -58,5 +69,34 @@ export class EmulatedMessageTtl extends DriverWrapper {
       const message = unmarked(one.message, MARK);
       return { ...one, message, expired: one.expired === true || end <= Date.now() };
     });
+  }
+
+  override async sweep(limit: number): Promise<SweepResult> {
+    const swept = await this.inner.sweep(limit);
+    const expired = [...swept.expired];
+    for (const [queue, time] of [...this.#looks]) {
+      if (time <= Date.now() && expired.length < limit) await this.#takeExpired(queue, limit, expired);
+    }
+    return { ...swept, expired };
+  }
+
+  async #takeExpired(queue: string, limit: number, expired: Taken[]): Promise<void> {
+    while (expired.length < limit) {
+      const [head] = await this.inner.peek(queue, 1);
+      if (head === undefined) return void this.#looks.delete(queue);
+      const end = markOf(head, MARK);
+      if (end === undefined || end > Date.now()) return this.#lookAt(queue, end ?? Date.now() + LOOK_INTERVAL);
+      const request = { queue, credit: 1, noAck: false };
+      const options = { requestId: ownRequestId(), limit: 1, order: 'strict', waitMs: 0 } as const;
+      const [taken] = await this.take([request], options);
+      // Somebody else was faster, or may take it alone.
+      if (taken === undefined) return this.#lookAt(queue, Date.now() + LOOK_INTERVAL);
+      if (taken.expired === true) expired.push(taken);
+      else await this.inner.settle([{ lease: taken.lease, outcome: 'release' }]);
+    }
+  }
+
+  #lookAt(queue: string, time: number): void {
+    if (this.#looks.size < MOST_QUEUES || this.#looks.has(queue)) this.#looks.set(queue, time);
   }
 }

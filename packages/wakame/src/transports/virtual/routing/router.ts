@@ -1,4 +1,4 @@
-import type { ExchangeRecord, MaybePromise, RoutingTable, StoredMessage } from '../driver.js';
+import type { ExchangeRecord, MaybePromise, RoutingTable, StoredMessage, TableChange } from '../driver.js';
 import { andThen, isPromise } from '../maybe-promise.js';
 import { CompiledExchange, PREDECLARED } from './exchange.js';
 
@@ -37,7 +37,7 @@ interface CachedRoute {
 /**
  * Finds the queues for a message by AMQP's rules: exchanges, bindings between exchanges (each exchange is visited once, so cycles are
  * harmless), alternate exchanges. Reads the shared table and keeps what it read: as long as it holds where the table tells of changes, else for
- * a second.
+ * a second. All changes go through here, so that one's own count at once.
  */
 export class Router {
   readonly #table: RoutingTable;
@@ -81,6 +81,18 @@ export class Router {
     const changes = this.#changes;
     const answer = this.#table.exchange(name, cached?.exchange?.record.version);
     return andThen(answer, (record) => this.#keep(name, record, cached?.exchange, changes));
+  }
+
+  /** Changes the table; what is routed after that goes by the change. For each: see `RoutingTable.apply`. */
+  async apply(changes: readonly TableChange[]): Promise<readonly boolean[]> {
+    const results = await this.#table.apply(changes);
+    // A table need not tell of changes, not even of one's own; and deleting one exchange changes others.
+    if (!this.#table.coherent) {
+      this.#changes++;
+      this.#exchanges.clear();
+      this.#forgetRoutes();
+    }
+    return results;
   }
 
   /**
