@@ -10,6 +10,11 @@ export function rabbitmqManagementUrl(): string {
   return required('WAKAME_TEST_RABBITMQ_MANAGEMENT_URL');
 }
 
+/** The same Redis with TLS (the certificate to trust is in the URL), and the path of its Unix socket. */
+export function redisEndpoints(): { readonly tlsUrl: string; readonly socket: string } {
+  return { tlsUrl: required('WAKAME_TEST_REDIS_TLS_URL'), socket: required('WAKAME_TEST_REDIS_SOCKET') };
+}
+
 function required(variable: string): string {
   const value = process.env[variable];
   if (!value)

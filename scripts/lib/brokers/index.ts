@@ -6,10 +6,11 @@ import type { Broker } from './broker.ts';
 import { canInstall, install } from './debian.ts';
 import { isListening, waitUntil } from './processes.ts';
 import { rabbitmq } from './rabbitmq.ts';
+import { redis } from './redis.ts';
 import { stateFolder } from './state.ts';
 
 /** Every broker that tests use, in the order they start. */
-export const brokers: readonly Broker[] = [rabbitmq];
+export const brokers: readonly Broker[] = [rabbitmq, redis];
 
 /** Where a broker is. */
 export interface Status {
