@@ -189,8 +189,8 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
   }
 
   /**
-   * Stops consuming; what came and was not handed out goes back to its queue, in order. Handlers at work go on, and a loop ends. {@link
-   * consume} or iteration starts it again. Never rejects.
+   * Stops consuming; what came and was not handed out is back in its queue, in order, when this resolves. Handlers at work go on, and a
+   * loop ends. {@link consume} or iteration starts it again. Never rejects.
    */
   async cancel(): Promise<void> {
     const iteration = this.#iteration;

@@ -243,7 +243,8 @@ export interface TransportChannel {
   ): boolean | Promise<boolean>;
   /**
    * Gives back deliveries that nobody saw, to their old place and with no mark of a failed attempt where the broker can
-   * (AMQP cannot: there it is reject with requeue). The order of `tags` is that of delivery.
+   * (AMQP cannot: there it is reject with requeue). The order of `tags` is that of delivery. Resolves when they are back, for
+   * whoever looks into the queue next.
    */
   release(tags: readonly DeliveryTag[]): Promise<void>;
   /** Every unsettled delivery of the channel goes back to its queue. */

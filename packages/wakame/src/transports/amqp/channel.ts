@@ -26,6 +26,7 @@ export class AmqpChannel implements TransportChannel {
   readonly connection: AmqpConnection;
   readonly #channel: ClientChannel;
   readonly #events: ChannelEvents;
+  #flow = true;
 
   constructor(connection: AmqpConnection, channel: ClientChannel, events: ChannelEvents) {
     this.connection = connection;
@@ -231,7 +232,11 @@ export class AmqpChannel implements TransportChannel {
 
   async release(tags: readonly DeliveryTag[]): Promise<void> {
     // RabbitMQ puts each back to where it came from, whatever the order.
-    for (const tag of tags) this.reject(tag, { requeue: true });
+    let sent = false;
+    for (const tag of tags) if (this.reject(tag, { requeue: true })) sent = true;
+    // A reject has no answer; the one to a request behind it tells that the channel has passed it on. To leave the flow as it is
+    // changes nothing. When the channel ends instead, everything has gone back as well.
+    if (sent) await this.flow(this.#flow).catch(noop);
   }
 
   async recover(): Promise<void> {
@@ -245,6 +250,7 @@ export class AmqpChannel implements TransportChannel {
 
   async flow(active: boolean): Promise<void> {
     await this.#request('channel.flow', (channel) => channel.flow(active));
+    this.#flow = active;
   }
 
   async close(): Promise<void> {
