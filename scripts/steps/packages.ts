@@ -12,6 +12,9 @@ import { root } from '../setup.mjs';
 const oldestNode = '20.19.0';
 const newestNode = '26.10.0';
 
+/** Types of Node change between its versions, and an application has its own. */
+const newestNodeTypes = '26.6.6';
+
 /** The declarations have to be readable for a compiler older than the one that wrote them. */
 const olderTypeScript = '5.9.3';
 
@@ -104,8 +107,12 @@ async function failedPrograms(packed: readonly Packed[], app: string): Promise<s
   await capture('npm', ['install', ...options, ...packed.map(({ tarball }) => tarball)], { cwd: app });
   cpSync(join(root, 'scripts', 'smoke'), app, { recursive: true });
   // Like most users of Node and TypeScript, it has the types of Node.
-  mkdirSync(join(app, 'node_modules', '@types'), { recursive: true });
-  symlinkSync(join(root, 'node_modules', '@types', 'node'), join(app, 'node_modules', '@types', 'node'));
+  const typesOfNode = (folder: string) => {
+    const link = join(app, 'node_modules', '@types', 'node');
+    mkdirSync(join(link, '..'), { recursive: true });
+    rmSync(link, { force: true });
+    symlinkSync(folder, link);
+  };
 
   const failures: string[] = [];
   const attempt = async (what: string, command: string, args: string[]) => {
@@ -130,9 +137,12 @@ async function failedPrograms(packed: readonly Packed[], app: string): Promise<s
       await attempt(`${program} on Node ${version}`, executable, [program, 'memory://smoke', ...brokers]);
     }
   }
+  typesOfNode(join(root, 'node_modules', '@types', 'node'));
   await attempt('types', 'tsc', ['-p', 'tsconfig.json']);
   const older = join(await tool('typescript', olderTypeScript), 'bin', 'tsc');
   await attempt(`types by TypeScript ${olderTypeScript}`, 'node', [older, '-p', 'tsconfig.json']);
+  typesOfNode(await tool('@types/node', newestNodeTypes));
+  await attempt(`types with those of Node ${newestNodeTypes}`, 'tsc', ['-p', 'tsconfig.json']);
   return failures;
 }
 

@@ -70,13 +70,16 @@ export interface SettleContext {
   error?: unknown;
 }
 
-/** The tracing channels, all of them. Test `hasSubscribers` before making a context. */
+/**
+ * The tracing channels, all of them. Test `hasSubscribers` before making a context. (Node's types took the types of context and store in one order,
+ * later in the other: here they are the same.)
+ */
 export const tracing = {
-  connect: tracingChannel<unknown, ConnectContext>('wakame:connect'),
-  publish: tracingChannel<unknown, PublishContext>('wakame:publish'),
-  receive: tracingChannel<unknown, ReceiveContext>('wakame:receive'),
-  process: tracingChannel<unknown, ProcessContext>('wakame:process'),
-  settle: tracingChannel<unknown, SettleContext>('wakame:settle'),
+  connect: tracingChannel<ConnectContext, ConnectContext>('wakame:connect'),
+  publish: tracingChannel<PublishContext, PublishContext>('wakame:publish'),
+  receive: tracingChannel<ReceiveContext, ReceiveContext>('wakame:receive'),
+  process: tracingChannel<ProcessContext, ProcessContext>('wakame:process'),
+  settle: tracingChannel<SettleContext, SettleContext>('wakame:settle'),
 } as const;
 
 /**

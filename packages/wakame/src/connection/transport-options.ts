@@ -4,6 +4,7 @@
  */
 import { InvalidArgumentError } from '../errors.js';
 import type { TransportModule } from '../transport/contract.js';
+import { CONNECTION_QUERY_KEYS } from '../url/index.js';
 import { checkBoolean, checkDuration, checkOneOf, show } from '../util/check.js';
 import { CYCLE_NAMES, type CycleName } from '../util/cycles.js';
 import { camelToSnake, snakeToCamel } from '../util/naming.js';
@@ -91,7 +92,10 @@ export function normalizeTransportOptions(
 ): Record<string, unknown> {
   const durations = module.durationOptions ?? new Set<string>();
   const result: Record<string, unknown> = {};
-  for (const [key, value] of [...Object.entries(given), ...Object.entries(query)]) {
+  for (const [key, value, isQuery] of [
+    ...Object.entries(given).map((entry) => [...entry, false] as const),
+    ...Object.entries(query).map((entry) => [...entry, true] as const),
+  ]) {
     const name = camelToSnake(key);
     if (value === undefined || COMMON.has(name)) continue;
     if (module.transportOptions.has(name)) {
@@ -99,7 +103,7 @@ export function normalizeTransportOptions(
       continue;
     }
     const ignored = module.ignoredOptions?.[name];
-    if (ignored === undefined) throw unknownOption(key, module);
+    if (ignored === undefined) throw unknownOption(key, module, isQuery);
     warnOnce(`transport option ${name}: ${ignored}`, `transport option '${key}' has no effect: ${ignored}`);
   }
   return result;
@@ -118,8 +122,12 @@ function flag(value: unknown): boolean {
   throw new InvalidArgumentError(`confirm_publish must be true or false, not ${show(value)}`);
 }
 
-function unknownOption(key: string, module: TransportModule): InvalidArgumentError {
+function unknownOption(key: string, module: TransportModule, isQuery: boolean): InvalidArgumentError {
   const names = [...module.transportOptions, ...COMMON];
+  if (isQuery) {
+    const hint = didYouMean(key, [...CONNECTION_QUERY_KEYS, ...names]);
+    return new InvalidArgumentError(`'${key}' in the query of the URL is not known${hint}`);
+  }
   const likeTheirs = key === camelToSnake(key) ? names : names.map(snakeToCamel);
   return new InvalidArgumentError(`transport option '${key}' is not known${didYouMean(key, likeTheirs)}`);
 }

@@ -158,6 +158,11 @@ describe('connecting', () => {
       code: 'INVALID_ARGUMENT',
       message: expect.stringContaining("'color' is not known (did you mean 'colour'?)"),
     });
+    const mistyped = connection({}, 'fake://one?heartbeet=3');
+    await expect(mistyped.connect()).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: "'heartbeet' in the query of the URL is not known (did you mean 'heartbeat'?)",
+    });
     expect(broker.tries).toHaveLength(0);
   });
 

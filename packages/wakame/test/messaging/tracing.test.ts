@@ -120,8 +120,9 @@ test('errors are told', async () => {
 
 test('a store bound to process is seen by the handler', async () => {
   const storage = new AsyncLocalStorage<string>();
-  tracing.process.start.bindStore(storage, (context: ProcessContext) => `span of ${context.queue}`);
-  undo.push(() => tracing.process.start.unbindStore(storage));
+  const { start } = tracingChannel<string, ProcessContext>('wakame:process');
+  start.bindStore(storage, (context) => `span of ${context.queue}`);
+  undo.push(() => start.unbindStore(storage));
   const seen: unknown[] = [];
   const handled = new Count();
   const consumer = new Consumer(connection, {
