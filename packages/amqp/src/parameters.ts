@@ -1,3 +1,5 @@
+import type { LookupAddress } from 'node:dns';
+import { isIP } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { InvalidArgumentError } from './errors.js';
 import { didYouMean } from './nearest.js';
@@ -25,6 +27,11 @@ export interface TlsOptions extends ConnectionOptions {
 export interface ConnectionParameters {
   /** Host name or address; IPv6 with or without brackets. Default `localhost`. */
   hostname?: string | undefined;
+  /**
+   * Where `hostname` leads, to be used instead of looking it up; the name is still what TLS verifies. The next is tried when one
+   * cannot be reached.
+   */
+  addresses?: readonly LookupAddress[] | undefined;
   /** Default 5672, with `tls` 5671. */
   port?: number | undefined;
   /** Default `guest`. */
@@ -77,6 +84,7 @@ export interface ConnectionParameters {
 /** Parameters with every default filled in and every value checked. */
 export interface ResolvedParameters {
   readonly hostname: string;
+  readonly addresses: readonly LookupAddress[] | undefined;
   readonly port: number;
   readonly username: string;
   readonly password: string | (() => string | Promise<string>);
@@ -106,6 +114,7 @@ const MAX_HEARTBEAT = 65_535_000;
 
 const KNOWN_PARAMETERS: ReadonlySet<string> = new Set<keyof ConnectionParameters>([
   'hostname',
+  'addresses',
   'port',
   'username',
   'password',
@@ -154,6 +163,16 @@ function text(name: string, value: unknown, maxBytes: number): string {
 
 function describe(value: unknown): string {
   return typeof value === 'object' || typeof value === 'function' ? typeof value : String(value);
+}
+
+function resolveAddresses(given: ConnectionParameters['addresses']): ResolvedParameters['addresses'] {
+  if (given === undefined) return undefined;
+  const isAddress = (each: unknown) => {
+    const { address, family } = (each ?? {}) as Partial<LookupAddress>;
+    return typeof address === 'string' && isIP(address) !== 0 && isIP(address) === family;
+  };
+  if (Array.isArray(given) && given.length > 0 && given.every(isAddress)) return given;
+  throw new InvalidArgumentError('addresses must be a list of { address, family } with at least one');
 }
 
 function resolveHeartbeat(value: number): number {
@@ -209,6 +228,7 @@ export function resolveParameters(given: ConnectionParameters): ResolvedParamete
   }
   return {
     hostname,
+    addresses: resolveAddresses(given.addresses),
     port: integer('port', given.port ?? (tls === undefined ? 5672 : 5671), 1, 65_535),
     username: text('username', given.username ?? 'guest', MAX_BODY_BYTES),
     password: resolvePassword(given.password ?? 'guest'),

@@ -1,3 +1,4 @@
+import type { LookupAddress } from 'node:dns';
 import { readFile } from 'node:fs/promises';
 import net from 'node:net';
 import tls from 'node:tls';
@@ -95,6 +96,15 @@ function until(socket: net.Socket, event: string, progress: Progress, signal: Ab
   });
 }
 
+/** For `net.connect`: a lookup whose answer is known. */
+function known(addresses: readonly LookupAddress[]): net.LookupFunction {
+  return (_hostname, { all }, done) => {
+    const [first] = addresses;
+    if (all === true) done(null, [...addresses]);
+    else done(null, first?.address ?? '', first?.family);
+  };
+}
+
 /** What a socket still emits is not our concern, but an `error` without listener would end the process. */
 function ignoreErrors(socket: net.Socket): void {
   socket.on('error', () => undefined);
@@ -116,7 +126,7 @@ export async function openSocket(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<net.Socket> {
-  const { hostname, port, keepAlive } = parameters;
+  const { hostname, port, addresses, keepAlive } = parameters;
   const tlsOptions = parameters.tls === undefined ? undefined : await loadFiles(parameters.tls, progress.host);
   signal.throwIfAborted();
 
@@ -124,6 +134,7 @@ export async function openSocket(
   const plain = net.connect({
     host: hostname,
     port,
+    ...(addresses === undefined ? {} : { lookup: known(addresses) }),
     noDelay: true,
     keepAlive: keepAlive !== false,
     ...(keepAlive === false ? {} : { keepAliveInitialDelay: keepAlive }),

@@ -42,6 +42,16 @@ export interface QosOptions {
 /** What consumer channels need of their connection. */
 export interface ConsumerHost extends ChannelHost {
   readonly topology: Topology;
+  /** Those that exist, but the channels of single subscriptions. */
+  readonly consumerChannels: Set<ConsumerChannel>;
+}
+
+/** How a consumer is. `forgotten`: it does not consume, and nothing is being done about it. That must never be. */
+export interface SubscriptionStatus {
+  readonly consumerTag: string;
+  /** The present name. */
+  readonly queue: string;
+  readonly state: 'consuming' | 'returning' | 'forgotten';
 }
 
 /** A message fetched, with the incarnation to settle it on. */
@@ -92,6 +102,7 @@ export class ConsumerChannel {
   constructor(host: ConsumerHost, user: ChannelUser = {}) {
     this.#host = host;
     this.#user = user;
+    host.consumerChannels.add(this);
     this.managed = new ManagedChannel(host, 'consume', {
       opened: (inner) => this.#opened(inner),
       lost: (inner, error) => this.#lost(inner, error),
@@ -111,13 +122,28 @@ export class ConsumerChannel {
 
   /** What is subscribed, by tag: the queue's present name, and whether it is consuming now. */
   get subscriptions(): ReadonlyMap<string, { readonly queue: string; readonly consuming: boolean }> {
-    const { topology } = this.#host;
-    const entries = [...this.#subscriptions].map(([tag, { queue, inner, starting, apart }]) => {
-      const here = inner !== undefined && starting === undefined;
-      const consuming = here || apart?.subscriptions.get(tag)?.consuming === true;
-      return [tag, { queue: topology.currentName(queue), consuming }] as const;
-    });
-    return new Map(entries);
+    return new Map(
+      this.status.map(({ consumerTag, queue, state }) => [consumerTag, { queue, consuming: state === 'consuming' }]),
+    );
+  }
+
+  /** How each subscription is. */
+  get status(): SubscriptionStatus[] {
+    return [...this.#subscriptions.values()].map((subscription) => ({
+      consumerTag: subscription.options.consumerTag,
+      queue: this.#host.topology.currentName(subscription.queue),
+      state: this.#stateOf(subscription),
+    }));
+  }
+
+  #stateOf({ inner, starting, reviving, apart, options }: Subscription): SubscriptionStatus['state'] {
+    if (apart !== undefined) {
+      return apart.status.find(({ consumerTag }) => consumerTag === options.consumerTag)?.state ?? 'forgotten';
+    }
+    if (inner?.state === 'open' && starting === undefined) return 'consuming';
+    // On its way by itself, or with the channel: `current` is also undefined while the news of an end is on its way.
+    const isReturning = starting !== undefined || reviving || this.managed.isComing || inner !== undefined;
+    return isReturning ? 'returning' : 'forgotten';
   }
 
   /** Applied now when the channel is open, and to each new incarnation before its consumers start. */
@@ -210,6 +236,7 @@ export class ConsumerChannel {
   /** Ends all subscriptions. Unsettled deliveries go back to their queues. Never rejects. */
   async close(): Promise<void> {
     this.#closed.abort();
+    this.#host.consumerChannels.delete(this);
     for (const subscription of [...this.#subscriptions.values()]) this.#end(subscription);
     await Promise.all([this.managed.close(), ...[...this.#apart].map((channel) => channel.close())]);
   }
@@ -367,6 +394,7 @@ export class ConsumerChannel {
       returned: (returned) => this.#user.returned?.(returned),
     });
     apart.#isApart = true;
+    this.#host.consumerChannels.delete(apart);
     apart.#qos = this.#qos;
     const inApart = newSubscription(queue, options, {
       onDelivery: sink.onDelivery.bind(sink),

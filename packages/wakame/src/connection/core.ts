@@ -22,17 +22,16 @@ import type { UrlFormat } from '../url/index.js';
 import { raceSignal } from '../util/abort.js';
 import { checkDuration } from '../util/check.js';
 import type { CycleName } from '../util/cycles.js';
-import { type Deadline, withDeadline } from '../util/deadline.js';
+import { type Deadline, doneBefore, withDeadline } from '../util/deadline.js';
 import { TypedEmitter } from '../util/emitter.js';
 import { noop } from '../util/noop.js';
 import { Channel } from './channel.js';
+import { type CloseLimits, type CloseOptions, closeDeadline, closeOptions } from './close-options.js';
 import type { Connection } from './connection.js';
-import type { ConsumerHost } from './consumer-channel.js';
+import type { ConsumerChannel, ConsumerHost, SubscriptionStatus } from './consumer-channel.js';
 import { type Credentials, CredentialsKeeper } from './credentials.js';
-import { DEFAULTS } from './defaults.js';
 import { type DrainEventsOptions, EventCounter } from './drain.js';
 import type { ConnectionEventMap } from './events.js';
-import type { HostCycle } from './hosts.js';
 import { type ConnectionInfo, connectionInfo, poolKeyOf, uriOf } from './identity.js';
 import { ConnectionMachine, type ConnectionState } from './machine.js';
 import type { ManagedChannel } from './managed-channel.js';
@@ -46,6 +45,7 @@ import {
   resolveSettings,
   type Settings,
 } from './options.js';
+import { Places } from './places.js';
 import { type EnsureOptions, type ErrorClass, ensured, isConnectionTrouble, type Revivable } from './retry.js';
 import { checkRetry, type RetryOptions } from './retry-options.js';
 import { Topology } from './topology.js';
@@ -53,7 +53,10 @@ import { TransportSlot } from './transports.js';
 import { asMessagingError, type ReadyOptions, type WaitOptions } from './waiters.js';
 
 /** What is done before the channels of a closing connection are closed: stop taking, flush. */
-export type BeforeClose = (options: { readonly timeout: number }) => Promise<void>;
+export type BeforeClose = (options: CloseLimits) => Promise<void>;
+
+/** Of a transport that finds its hosts by itself. */
+const NOWHERE_ELSE = { addresses: undefined, suffix: '' } as const;
 
 /** A transport that does not keep its `connectTimeout` is given up this much later, in milliseconds. */
 const CONNECT_GRACE = 1_000;
@@ -69,6 +72,8 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   readonly topology: Topology;
   /** The managed channels to restore after a loss. For the channels themselves. */
   readonly channels: Set<ManagedChannel> = new Set();
+  /** The channels with consumers. For the channels themselves. */
+  readonly consumerChannels: Set<ConsumerChannel> = new Set();
   protected readonly target: string | readonly string[] | undefined;
   protected readonly options: ConnectionOptions;
   #settings: Settings;
@@ -78,7 +83,7 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   readonly #events = new EventCounter();
   readonly #publicChannels = new Set<Channel>();
   readonly #beforeClose = new Set<BeforeClose>();
-  #hosts: HostCycle<BrokerHost>;
+  #hosts: Places<BrokerHost>;
   #channelCount = 0;
   #defaultChannel: Channel | undefined;
   #management: Management | undefined;
@@ -96,7 +101,7 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
     this.target = target;
     this.options = options;
     this.#settings = resolveSettings(target, options);
-    this.#hosts = hostCycle(this.#settings);
+    this.#hosts = new Places(hostCycle(this.#settings));
     this.#slot = new TransportSlot(this.#settings);
     this.#keeper = new CredentialsKeeper(
       () => askCredentials(options),
@@ -123,7 +128,7 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
 
   /** Loads the transport without connecting. Rejects MISSING_DEPENDENCY, or INVALID_ARGUMENT for its options. */
   async loadTransport(): Promise<Transport> {
-    return (await this.#slot.load(this.#hosts.current)).transport;
+    return (await this.#slot.load(this.#hosts.host)).transport;
   }
 
   /** What Producer's `confirm` is when it is not given: true, unless the transport option `confirm_publish` is false. */
@@ -255,6 +260,14 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
     return ensured(this, revival, run, rest);
   }
 
+  /**
+   * Every consumer of this connection, and whether it is consuming now. The rule: while the connection is open, each is consuming or
+   * being brought back; one that is `forgotten` is a defect of this library. For health checks and tests.
+   */
+  get subscriptions(): readonly SubscriptionStatus[] {
+    return [...this.consumerChannels].flatMap((channel) => channel.status);
+  }
+
   /** Makes `channel` the default channel; the former one is closed. */
   async revive(channel: Channel): Promise<void> {
     const former = this.#defaultChannel;
@@ -275,15 +288,15 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   async switchTo(target: string | readonly string[], wait: WaitOptions = {}): Promise<void> {
     const hosts = parseHosts(target, { ...this.options, alternates: undefined });
     this.#settings = { ...this.#settings, hosts };
-    this.#hosts = hostCycle(this.#settings);
-    await this.#redirect(`switched to ${this.#hosts.current.label}`, wait);
+    this.#hosts = new Places(hostCycle(this.#settings));
+    await this.#redirect(`switched to ${this.#hosts.host.label}`, wait);
   }
 
   /** Goes on to the next host where there are several, as `switchTo`. */
   async maybeSwitchNext(wait: WaitOptions = {}): Promise<void> {
     if (this.#hosts.size < 2) return;
     this.#hosts.advance();
-    await this.#redirect(`switched to ${this.#hosts.current.label}`, wait);
+    await this.#redirect(`switched to ${this.#hosts.host.label}`, wait);
   }
 
   /** Closes a channel if it is open. Never rejects. */
@@ -314,7 +327,7 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   /** The broker's management API. Its methods reject NOT_SUPPORTED where there is none. */
   get manager(): Management {
     this.#management ??= new LazyManagement(async () => {
-      const host = this.#hosts.current;
+      const host = this.#hosts.host;
       const { transport, options } = await this.#slot.load(host);
       const management = transport.createManagement?.(await this.#parameters(host, options));
       if (management === undefined) throw new NotSupportedError(`${transport.name} has no management API`);
@@ -345,12 +358,12 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
 
   /** How this connection is set up. Holds no password: `clone()` makes an equal connection. */
   info(): ConnectionInfo {
-    return connectionInfo(this.#settings, this.#hosts.current);
+    return connectionInfo(this.#settings, this.#hosts.host);
   }
 
   /** The URL of the present host. The password is masked unless asked for; one that a function gives is not in it. */
   asUri(options: UrlFormat = {}): string {
-    return uriOf(this.#settings, this.#hosts.current, options);
+    return uriOf(this.#settings, this.#hosts.host, options);
   }
 
   /** The same for connections to the same place with the same options: what pools group by. Says nothing of the password. */
@@ -378,12 +391,13 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   }
 
   /**
-   * Closes for good: producers flush, consumers stop, channels and connection are closed in good order, within `timeout` milliseconds (10 s).
-   * Whoever waits for the connection gets CONNECTION_CLOSED. Never rejects; a second call waits for the first.
+   * Closes for good: consumers stop and their handlers finish, producers flush, channels and connection are closed in good order, within
+   * `timeout` milliseconds (10 s), and until `signal` is aborted; then what is left is dropped, and unsettled messages go back to
+   * their queues. Whoever waits for the connection gets CONNECTION_CLOSED. Rejects INVALID_ARGUMENT for such options only; a second
+   * call waits for the first.
    */
-  async close(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
-    const timeout = checkDuration('timeout', options.timeout ?? DEFAULTS.closeTimeout);
-    this.#closing ??= this.#close(timeout);
+  async close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(closeDeadline(options));
     await this.#closing;
   }
 
@@ -406,8 +420,8 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
     this.emit('unroutable', returned);
   }
 
-  async #close(timeout: number): Promise<void> {
-    await this.#machine.close(timeout, (deadline) => this.#finish(deadline));
+  async #close(deadline: Deadline): Promise<void> {
+    await this.#machine.close(deadline, () => this.#finish(deadline));
     this.#keeper.stop();
     await this.#slot.dispose();
     this.#events.end(this.#machine.closedError());
@@ -418,18 +432,17 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   async #finish(deadline: Deadline): Promise<void> {
     // Nothing can be flushed to a broker that is away: those who wait are told at once.
     if (this.#machine.current === undefined) await this.#closeChannels(deadline);
-    const hooks = [...this.#beforeClose].map((hook) => hook({ timeout: deadline.remaining }));
-    const outcomes = await withDeadline(Promise.allSettled(hooks), 'close', { timeout: deadline.remaining }).catch(
-      () => [],
+    const hooks = [...this.#beforeClose].map((hook) =>
+      hook(closeOptions(deadline)).catch((error: unknown) => this.problem(asMessagingError(error))),
     );
-    for (const outcome of outcomes) if (outcome.status === 'rejected') this.problem(asMessagingError(outcome.reason));
+    await doneBefore(deadline, Promise.all(hooks));
     await this.#closeChannels(deadline);
   }
 
   async #closeChannels(deadline: Deadline): Promise<void> {
     const all = [...this.#publicChannels, ...this.channels].map((channel) => channel.close());
     // What is not closed in time goes with the connection.
-    await withDeadline(Promise.all(all), 'close', { timeout: deadline.remaining }).catch(noop);
+    await doneBefore(deadline, Promise.all(all));
   }
 
   async #redirect(reason: string, wait: WaitOptions): Promise<void> {
@@ -443,9 +456,7 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
     return {
       open: (events, signal) => this.#open(events, signal),
       hostCount: () => this.#hosts.size,
-      nextHost: () => {
-        this.#hosts.advance();
-      },
+      nextHost: () => this.#hosts.advance(),
       restoreTopology: (connection) => this.topology.restore(connection),
       restoreChannels: async (connection) => {
         this.#keeper.watch(connection);
@@ -477,15 +488,22 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
     events: ConnectionEvents,
     signal: AbortSignal,
   ): Promise<{ connection: TransportConnection; host: string }> {
-    const host = this.#hosts.current;
+    const host = this.#hosts.host;
     const { module, transport, options } = await raceSignal(this.#slot.load(host), signal);
-    const parameters = await raceSignal(this.#parameters(host, options), signal);
+    const given = await raceSignal(this.#parameters(host, options), signal);
+    const resolving = { timeout: given.connectTimeout, signal };
+    const { addresses, suffix } =
+      module.takesAddresses === true ? await this.#hosts.resolve(given.hostname, resolving) : NOWHERE_ELSE;
+    const parameters = { ...given, addresses };
     const { hostname, port = module.defaultPort, virtualHost, connectTimeout } = parameters;
     const context = { transport: parameters.transport, host: hostname, port, virtualHost };
     const opening = tracing.connect.tracePromise(() => transport.open(parameters, events, { signal }), context);
     try {
       const timeout = connectTimeout + CONNECT_GRACE;
-      return { connection: await withDeadline(opening, 'connect', { timeout, signal }), host: host.label };
+      return {
+        connection: await withDeadline(opening, 'connect', { timeout, signal }),
+        host: `${host.label}${suffix}`,
+      };
     } catch (error) {
       opening.then((late) => late.abort(asMessagingError(error)), noop);
       throw error;

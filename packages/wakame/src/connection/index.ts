@@ -1,5 +1,6 @@
 /** The public face of connections. */
 export { Channel, type ChannelConsumeOptions, type ChannelEventMap } from './channel.js';
+export type { CloseOptions } from './close-options.js';
 export { Connection } from './connection.js';
 export type { BeforeClose } from './core.js';
 export type { Credentials, CredentialsProvider } from './credentials.js';

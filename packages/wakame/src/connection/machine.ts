@@ -19,7 +19,7 @@ import { debug } from '../tracing.js';
 import type { ConnectionEvents, TransportConnection } from '../transport/contract.js';
 import { raceSignal, sleep } from '../util/abort.js';
 import { fxrange, jitteredBackoff } from '../util/backoff.js';
-import { Deadline } from '../util/deadline.js';
+import { Deadline, doneBefore } from '../util/deadline.js';
 import { noop } from '../util/noop.js';
 import { DEFAULTS } from './defaults.js';
 import { givenIntervals, type RetryOptions } from './retry-options.js';
@@ -169,22 +169,24 @@ export class ConnectionMachine {
   }
 
   /**
-   * Closes. `finish` runs first, while the incarnation still works, and must end within `timeout` by itself.
+   * Closes. `finish` runs first, while the incarnation still works, and must end by the deadline by itself.
    * Never rejects. A second call returns the first one's promise.
    */
-  close(timeout: number, finish: (deadline: Deadline) => Promise<void>): Promise<void> {
-    this.#closing ??= this.#close(new Deadline(timeout), finish);
+  close(deadline: Deadline, finish: () => Promise<void>): Promise<void> {
+    this.#closing ??= this.#close(deadline, finish);
     return this.#closing;
   }
 
-  async #close(deadline: Deadline, finish: (deadline: Deadline) => Promise<void>): Promise<void> {
+  async #close(deadline: Deadline, finish: () => Promise<void>): Promise<void> {
     this.#state = 'closing';
     this.#endLoop(this.closedError());
     for (const waiter of this.#takeWaiters()) waiter.reject(this.closedError());
-    await finish(deadline);
+    await finish();
     const inner = this.#current;
     this.#current = undefined;
-    if (inner !== undefined) await inner.close({ timeout: deadline.remaining });
+    if (inner !== undefined && !(await doneBefore(deadline, inner.close({ timeout: deadline.remaining })))) {
+      inner.abort(this.closedError());
+    }
     this.#state = 'closed';
   }
 

@@ -89,6 +89,8 @@ export class ManagedChannel {
   #failures = 0;
   /** Handed to the user and not open yet. */
   #candidate: TransportChannel | undefined;
+  /** The step of the reopening under way. */
+  #reopening: AbortController | undefined;
 
   constructor(host: ChannelHost, role: ChannelRole, user: ChannelUser) {
     this.#host = host;
@@ -98,6 +100,12 @@ export class ManagedChannel {
 
   get state(): ManagedChannelState {
     return this.#state;
+  }
+
+  /** An incarnation is being opened, or will be as soon as there is a connection. */
+  get isComing(): boolean {
+    if (this.#state === 'opening') return true;
+    return this.#state === 'recovering' && (this.#reopening !== undefined || this.#host.incarnation?.state !== 'open');
   }
 
   /** The open incarnation, for hot paths. */
@@ -267,6 +275,7 @@ export class ManagedChannel {
     const step = new AbortController();
     const { signal } = step;
     this.#step = step;
+    this.#reopening = step;
     // The first time at once: most often one request was at fault.
     if (this.#failures > 1) {
       const pause = jitteredBackoff(this.#failures - 2, DEFAULTS.reopen);
@@ -282,6 +291,8 @@ export class ManagedChannel {
       for (const waiter of this.#waiters) waiter.failed(error);
       this.#host.problem(error);
       void this.#reopen(connection);
+    } finally {
+      if (this.#reopening === step) this.#reopening = undefined;
     }
   }
 

@@ -1,12 +1,12 @@
+import { type CloseOptions, closeDeadline } from '../connection/close-options.js';
 import type { Connection } from '../connection/connection.js';
-import { DEFAULTS } from '../connection/defaults.js';
 import type { WaitOptions } from '../connection/waiters.js';
 import type { Queue } from '../entities/queue.js';
 import { type ChannelOrConnection, checkTarget } from '../entities/target.js';
 import { ChannelError, ConsumerBusyError, InvalidArgumentError, type MessagingError, TimeoutError } from '../errors.js';
 import { onAbort } from '../util/abort.js';
 import { checkFunction, show } from '../util/check.js';
-import { Deadline, withDeadline } from '../util/deadline.js';
+import { type Deadline, doneBefore } from '../util/deadline.js';
 import { TypedEmitter } from '../util/emitter.js';
 import { warnOnce } from '../util/warnings.js';
 import {
@@ -201,15 +201,16 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
   }
 
   /**
-   * {@link cancel} for good: waits until the handlers at work are done, at most `timeout` milliseconds (10 s), then closes the channel.
+   * {@link cancel} for good: waits until the handlers at work are done, at most `timeout` milliseconds (10 s) and until `signal` is aborted,
+   * then closes the channel.
    * Messages that are still unsettled go back to their queues, but the one that a loop has in hand: it can be settled until
    * the loop asks for the next. Never rejects; more calls wait for the same end.
    *
    * A handler that waits for it waits for itself; there, use {@link cancel}.
    */
-  close(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
-    this.#closing ??= this.#close(options.timeout ?? DEFAULTS.closeTimeout);
-    return this.#closing;
+  async close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(closeDeadline(options));
+    await this.#closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -375,18 +376,18 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
     this.#offSignal = undefined;
   }
 
-  async #close(timeout: number): Promise<void> {
-    const deadline = new Deadline(timeout);
+  async #close(deadline: Deadline): Promise<void> {
+    const start = performance.now();
     const { inHand } = this.#iteration ?? {};
     const stopped = this.cancel().then(() => {
       // Not before, or what it requeues would come back here.
       this.#handling.hurry();
       return this.#dispatcher.settled();
     });
-    await withDeadline(stopped, 'close', { timeout: deadline.remaining }).catch((error: unknown) => {
-      if (!(error instanceof TimeoutError)) throw error;
-      this.connection.problem(new TimeoutError(`handlers were still at work ${timeout} ms after close()`));
-    });
+    if (!(await doneBefore(deadline, stopped))) {
+      const waited = Math.round(performance.now() - start);
+      this.connection.problem(new TimeoutError(`handlers were still at work ${waited} ms after close()`));
+    }
     this.#leaveWhenStopped();
     if (inHand?.state === 'RECEIVED') this.#loopEnding = true;
     else await this.#reception.close();

@@ -1,10 +1,11 @@
+import type { CloseOptions } from '../connection/close-options.js';
 import type { ConsumeStartOptions } from './consumer.js';
 
 /** What {@link nested} needs of a consumer. */
 export interface Nestable {
   consume(options?: ConsumeStartOptions): Promise<unknown>;
   cancel(): Promise<void>;
-  close(options?: { readonly timeout?: number | undefined }): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
 }
 
 /** Several consumers that are started and closed together. */
@@ -15,7 +16,7 @@ export interface NestedConsumers<C extends readonly Nestable[]> extends AsyncDis
   /** Cancels them, the last first. */
   cancel(): Promise<void>;
   /** Closes them, the last first. */
-  close(options?: { readonly timeout?: number | undefined }): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
 }
 
 /**

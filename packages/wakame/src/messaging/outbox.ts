@@ -216,11 +216,22 @@ export class Outbox implements ChannelUser {
     entry.inner = inner;
     entry.attempts++;
     this.#inFlight++;
-    inner.publish(message, 'confirmed').then(
+    inner.publish(this.#addressed(message), 'confirmed').then(
       () => this.#taken(entry, inner),
       (error: unknown) => this.#refused(entry, inner, error),
     );
     if (!entry.confirm && !entry.answered) this.#answerEarly(entry);
+  }
+
+  /** With the present names of queues that the broker named: after a loss they have others. */
+  #addressed(message: OutgoingMessage): OutgoingMessage {
+    const { exchange, routingKey, properties } = message;
+    const { topology } = this.#connection;
+    const { replyTo } = properties;
+    const key = exchange === '' ? topology.currentName(routingKey) : routingKey;
+    const reply = replyTo === undefined ? undefined : topology.currentName(replyTo);
+    if (key === routingKey && reply === replyTo) return message;
+    return { ...message, routingKey: key, properties: { ...properties, replyTo: reply } };
   }
 
   /** The broker has taken responsibility. */

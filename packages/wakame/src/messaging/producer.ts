@@ -1,3 +1,4 @@
+import { type CloseOptions, closeDeadline } from '../connection/close-options.js';
 import type { Connection } from '../connection/connection.js';
 import { DEFAULTS } from '../connection/defaults.js';
 import type { WaitOptions } from '../connection/waiters.js';
@@ -5,11 +6,11 @@ import { checkName } from '../entities/checks.js';
 import { declareEntity, type Entity, isCacheable, isDeclarable, nameOf } from '../entities/declare.js';
 import type { Exchange } from '../entities/exchange.js';
 import { type ChannelOrConnection, checkTarget } from '../entities/target.js';
-import { ChannelError, MessagingError, NotFound, TimeoutError } from '../errors.js';
+import { ChannelError, MessagingError, NotFound } from '../errors.js';
 import { debug, type PublishContext, tracing } from '../tracing.js';
 import type { OutgoingMessage, Returned, UnroutablePolicy } from '../transport/message.js';
 import { onAbort, raceSignal } from '../util/abort.js';
-import { withDeadline } from '../util/deadline.js';
+import { type Deadline, doneBefore } from '../util/deadline.js';
 import { TypedEmitter } from '../util/emitter.js';
 import { encodeBody } from './encode.js';
 import { Entry } from './entry.js';
@@ -145,17 +146,17 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     this.#connection = connection;
     this.#outbox = this.#newOutbox();
     this.#forget();
-    await flushed(former, DEFAULTS.closeTimeout);
+    await doneBefore(closeDeadline({}), former.flush());
     await former.close();
   }
 
   /**
-   * Waits until all that was published has its outcome, at most `timeout` milliseconds (10 s), then closes the channel. What has
-   * none by then rejects CHANNEL_CLOSED. Never rejects; more calls wait for the same end.
+   * Waits until all that was published has its outcome, at most `timeout` milliseconds (10 s) and until `signal` is aborted, then closes
+   * the channel. What has none by then rejects CHANNEL_CLOSED. Never rejects; more calls wait for the same end.
    */
-  close(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
-    this.#closing ??= this.#close(options.timeout ?? DEFAULTS.closeTimeout);
-    return this.#closing;
+  async close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(closeDeadline(options));
+    await this.#closing;
   }
 
   /** The same as {@link close} (Kombu's name). */
@@ -342,7 +343,9 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
   }
 
   #flushBeforeClose(): void {
-    this.#offConnection = this.#connection.beforeClose(({ timeout }) => flushed(this.#outbox, timeout));
+    this.#offConnection = this.#connection.beforeClose(async (options) => {
+      await doneBefore(closeDeadline(options), this.#outbox.flush());
+    });
   }
 
   #newOutbox(): Outbox {
@@ -376,8 +379,8 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     if (this.#closing !== undefined) throw new ChannelError('the producer was closed');
   }
 
-  async #close(timeout: number): Promise<void> {
-    await flushed(this.#outbox, timeout);
+  async #close(deadline: Deadline): Promise<void> {
+    await doneBefore(deadline, this.#outbox.flush());
     this.#offConnection?.();
     await this.#outbox.close();
   }
@@ -392,13 +395,6 @@ function sizeOf(message: OutgoingMessage): number {
 
 function dropOnAbort(outbox: Outbox, entry: Entry, signal: AbortSignal): void {
   entry.offAbort = onAbort(signal, (reason) => outbox.drop(entry, reason));
-}
-
-/** Resolves when the outbox is flushed, or the time is over. */
-async function flushed(outbox: Outbox, timeout: number): Promise<void> {
-  await withDeadline(outbox.flush(), 'flush', { timeout }).catch((error: unknown) => {
-    if (!(error instanceof TimeoutError)) throw error;
-  });
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { CloseOptions } from '../connection/close-options.js';
 import type { Connection } from '../connection/connection.js';
 import { ConsumerChannel } from '../connection/consumer-channel.js';
 import { asMessagingError, type WaitOptions } from '../connection/waiters.js';
@@ -20,7 +21,7 @@ export interface ReceptionEvents<T> {
   /** A message was settled too late. */
   stale(message: Message<T>): void;
   /** The connection is about to close. */
-  closing(options: { readonly timeout: number }): Promise<void>;
+  closing(options: CloseOptions): Promise<void>;
 }
 
 /**

@@ -13,7 +13,7 @@ export {
   maybeDeclare,
   sendReply,
 } from './common.js';
-export { type ConsumerFactory, ConsumerMixin, ConsumerProducerMixin } from './mixins.js';
+export { type ConsumerFactory, ConsumerMixin, ConsumerProducerMixin, type RunOptions } from './mixins.js';
 export {
   ChannelPool,
   ConnectionPool,

@@ -1,5 +1,7 @@
 import type { Channel } from '../connection/channel.js';
+import { type CloseOptions, closeDeadline } from '../connection/close-options.js';
 import type { Connection } from '../connection/connection.js';
+import { DEFAULTS } from '../connection/defaults.js';
 import { asMessagingError } from '../connection/waiters.js';
 import { ConnectionClosedError, ConsumerBusyError, type MessagingError } from '../errors.js';
 import { Consumer } from '../messaging/consumer.js';
@@ -18,6 +20,17 @@ export interface ConsumerFactory {
     queues: Q,
     options?: Omit<ConsumerOptions<PayloadOf<Q>>, 'queues'>,
   ): Consumer<PayloadOf<Q>>;
+}
+
+/** How {@link ConsumerMixin.run} goes about it. */
+export interface RunOptions {
+  /** Aborting it ends the run in good order. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Milliseconds that handlers at work get to finish when the run ends; messages that are not settled then go back to their queues.
+   * Default 10 s. Mind how long whoever stops the service waits before it kills (Kubernetes: 30 s).
+   */
+  readonly closeTimeout?: number | undefined;
 }
 
 /** How often `onIteration` is called, in milliseconds. */
@@ -47,6 +60,8 @@ export abstract class ConsumerMixin {
   /** Tries to connect after a failed one, each time. Default: no limit. When they are used up, the run rejects. */
   connectMaxRetries: number | undefined;
   #shouldStop = false;
+  /** How the consumers end. */
+  #close: CloseOptions = {};
   /** Aborted when the run is to end: with an error to reject with, or because it was asked to. */
   #end: AbortController | undefined;
 
@@ -97,10 +112,12 @@ export abstract class ConsumerMixin {
    * Rejects, after the same good end, with what a hook or `getConsumers` throws; what makes connecting hopeless (AUTH_FAILED …), or the last
    * failure after `connectMaxRetries`; what refuses a consumer (NOT_FOUND, ACCESS_REFUSED …); CONSUMER_CANCELLED or NOT_FOUND when
    * the broker has ended all queues of a consumer for good; CONNECTION_CLOSED when the connection was closed. CONSUMER_BUSY while
-   * it is running already.
+   * it is running already. INVALID_ARGUMENT for a `closeTimeout` that is no duration.
    */
-  async run(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+  async run(options: RunOptions = {}): Promise<void> {
     const { signal } = options;
+    this.#close = { timeout: options.closeTimeout ?? DEFAULTS.closeTimeout };
+    closeDeadline(this.#close);
     if (this.#end !== undefined) throw new ConsumerBusyError('run() is under way already');
     if (this.#shouldStop || signal?.aborted) return;
     const end = new AbortController();
@@ -138,7 +155,7 @@ export abstract class ConsumerMixin {
       const context = await this.extraContext?.(connection, channel);
       if (context !== undefined) atEnd.push(() => dispose(context));
       const consumers = await this.getConsumers(this.#factory(channel), channel);
-      atEnd.push(() => Promise.all(consumers.map((consumer) => consumer.close())));
+      atEnd.push(() => Promise.all(consumers.map((consumer) => consumer.close(this.#close))));
       const off = consumers.map((consumer) => watchConsumer(consumer, fail));
       atEnd.push(() => off.map((each) => each()));
       if (end.aborted) return;

@@ -5,6 +5,7 @@
  * be kept apart (a transaction, a blocking peer) and for programs ported from Kombu.
  */
 import type { Channel } from '../connection/channel.js';
+import type { CloseOptions } from '../connection/close-options.js';
 import type { Connection } from '../connection/connection.js';
 import { DEFAULTS } from '../connection/defaults.js';
 import { ChannelLimitExceeded, ConnectionLimitExceeded, LimitExceeded } from '../errors.js';
@@ -117,7 +118,7 @@ export class PooledProducer<T = unknown> extends Producer<T> {
   }
 
   /** Closes it for good; the pool makes another in its place. */
-  override close(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
+  override close(options: CloseOptions = {}): Promise<void> {
     const closed = super.close(options);
     void this.#giveBack(this);
     return closed;

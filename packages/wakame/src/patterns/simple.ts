@@ -1,5 +1,5 @@
+import { type CloseOptions, closeDeadline, closeOptions } from '../connection/close-options.js';
 import type { Connection } from '../connection/connection.js';
-import { DEFAULTS } from '../connection/defaults.js';
 import { declareEntity } from '../entities/declare.js';
 import { Exchange, type ExchangeOptions } from '../entities/exchange.js';
 import { Queue } from '../entities/queue.js';
@@ -12,6 +12,7 @@ import type { PublishOptions, PublishResult } from '../messaging/publish-options
 import { serialization } from '../serialization/index.js';
 import { raceSignal } from '../util/abort.js';
 import { checkBoolean, checkDuration, checkKeys, show } from '../util/check.js';
+import type { Deadline } from '../util/deadline.js';
 import { Taker } from './taker.js';
 
 /** Options of {@link SimpleQueue} and {@link SimpleBuffer}. */
@@ -138,13 +139,12 @@ export class SimpleQueue<T = unknown> implements AsyncDisposable {
   }
 
   /**
-   * Waits for publishes under way, at most `timeout` milliseconds (10 s), and ends each `get` that waits (CHANNEL_CLOSED). Messages handed
+   * Waits for publishes under way, at most `timeout` milliseconds (10 s) and until `signal` is aborted, and ends each `get` that waits (CHANNEL_CLOSED). Messages handed
    * out can still be settled. The connection stays open. Never rejects.
    */
-  close(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
-    const timeout = checkDuration('timeout', options.timeout ?? DEFAULTS.closeTimeout);
-    this.#closing ??= this.#close(timeout);
-    return this.#closing;
+  async close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(closeDeadline(options));
+    await this.#closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -174,8 +174,9 @@ export class SimpleQueue<T = unknown> implements AsyncDisposable {
     return { ...options, routingKey: options.routingKey ?? this.queue.name };
   }
 
-  async #close(timeout: number): Promise<void> {
-    await Promise.all([this.producer.close({ timeout }), this.#taker.close(closedError(this.queue.name), timeout)]);
+  async #close(deadline: Deadline): Promise<void> {
+    const taker = this.#taker.close(closedError(this.queue.name), deadline);
+    await Promise.all([this.producer.close(closeOptions(deadline)), taker]);
   }
 }
 

@@ -1,6 +1,6 @@
+import { closeDeadline } from '../connection/close-options.js';
 import type { Connection } from '../connection/connection.js';
 import { ConsumerChannel } from '../connection/consumer-channel.js';
-import { DEFAULTS } from '../connection/defaults.js';
 import { asMessagingError } from '../connection/waiters.js';
 import type { Queue } from '../entities/queue.js';
 import { ConnectionClosedError, type MessagingError, TimeoutError } from '../errors.js';
@@ -9,7 +9,7 @@ import { type Decoding, decodeMessage } from '../messaging/decode.js';
 import { Message, type MessageOwner, setReleased } from '../messaging/message.js';
 import type { Delivery, TransportChannel } from '../transport/contract.js';
 import { onAbort } from '../util/abort.js';
-import { Deadline, withDeadline } from '../util/deadline.js';
+import { Deadline, doneBefore } from '../util/deadline.js';
 import { deferred } from '../util/deferred.js';
 import { noop } from '../util/noop.js';
 import { after } from '../util/timer.js';
@@ -126,7 +126,7 @@ export class Taker<T> {
    * Ends the waits with `reason`, and gives back what nobody has asked for. The channel is closed when the last message handed out is
    * settled. Never rejects.
    */
-  async close(reason: MessagingError, timeout: number = DEFAULTS.closeTimeout): Promise<void> {
+  async close(reason: MessagingError, deadline: Deadline = closeDeadline({})): Promise<void> {
     if (this.#closed !== undefined) return;
     this.#closed = reason;
     const waits = this.#waits.splice(0);
@@ -136,7 +136,7 @@ export class Taker<T> {
     const released = this.#ahead.splice(0).map((taken) => this.#giveBack(taken));
     // With the channel its consumers end.
     if (this.#held.size > 0) released.push(...[...taps].map((tap) => this.#remove(tap)));
-    await withDeadline(Promise.all(released), 'close', { timeout }).catch(noop);
+    await doneBefore(deadline, Promise.allSettled(released));
     await this.#closeWhenUnused();
   }
 
@@ -303,8 +303,8 @@ export class Taker<T> {
     if (this.#channel !== undefined) return this.#channel;
     const channel = new ConsumerChannel(this.#connection, { lost: (inner) => this.#lost(inner) });
     this.#channel = channel;
-    this.#offConnection = this.#connection.beforeClose(({ timeout }) =>
-      this.close(new ConnectionClosedError('the connection was closed'), timeout),
+    this.#offConnection = this.#connection.beforeClose((options) =>
+      this.close(new ConnectionClosedError('the connection was closed'), closeDeadline(options)),
     );
     // Not open yet, so there is nothing to wait for.
     void channel.qos({ prefetch: 1, scope: 'consumer' });

@@ -11,6 +11,7 @@
  *
  * An incarnation never heals itself. A loss is reported once, upward; the Connection above opens the next one.
  */
+import type { LookupAddress } from 'node:dns';
 import type { MessagingError } from '../errors.js';
 import type { Management } from './management.js';
 import type { Arguments, Delivery, DeliveryTag, OutgoingMessage, Returned } from './message.js';
@@ -23,6 +24,11 @@ export interface ConnectionParameters {
   readonly transport: string;
   readonly hostname: string | undefined;
   readonly port: number | undefined;
+  /**
+   * Where `hostname` leads this time, for a transport that `takesAddresses`: to be connected to instead of what it looks up. Absent:
+   * `hostname` is an address, or not known.
+   */
+  readonly addresses?: readonly LookupAddress[] | undefined;
   readonly userid: string | undefined;
   readonly password: string | undefined;
   /** The password of now, for a transport that logs in again later (a further socket). Absent: `password` stays valid. */
@@ -262,6 +268,8 @@ export interface TransportModule {
   /** Makes the transport of one Connection. */
   createTransport(): Transport;
   readonly defaultPort?: number | undefined;
+  /** It connects to `parameters.addresses`: a name with several addresses is then several hosts. */
+  readonly takesAddresses?: boolean | undefined;
   /** Names of the transport options understood, in Kombu's snake_case. Others are refused with the nearest of these. */
   readonly transportOptions: ReadonlySet<string>;
   /**

@@ -9,15 +9,18 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  * A moment after which an operation of several steps has failed. `undefined` and `Infinity` milliseconds never pass.
  */
 export class Deadline {
+  /** Aborting it ends the patience at once. */
+  readonly signal: AbortSignal | undefined;
   readonly #at: number;
 
-  constructor(ms: number | undefined) {
+  constructor(ms: number | undefined, signal?: AbortSignal | undefined) {
     this.#at = ms === undefined ? Number.POSITIVE_INFINITY : performance.now() + ms;
+    this.signal = signal;
   }
 
   /** Milliseconds left, never negative; `Infinity` when there is no end. */
   get remaining(): number {
-    return Math.max(0, this.#at - performance.now());
+    return this.signal?.aborted === true ? 0 : Math.max(0, this.#at - performance.now());
   }
 
   get passed(): boolean {
@@ -72,4 +75,19 @@ export function withDeadline<T>(promise: PromiseLike<T>, what: string, options: 
     },
   );
   return result.promise;
+}
+
+/** Waits until `work` is done: true; or until the deadline has passed or its signal is aborted: false. Rejects as `work` does. */
+export async function doneBefore(deadline: Deadline, work: PromiseLike<unknown>): Promise<boolean> {
+  const late = Symbol('late');
+  const over = deferred<typeof late>();
+  const { remaining } = deadline;
+  const timer = remaining <= LONGEST_TIMER ? setTimeout(() => over.resolve(late), remaining) : undefined;
+  const off = onAbort(deadline.signal, () => over.resolve(late));
+  try {
+    return (await Promise.race([work, over.promise])) !== late;
+  } finally {
+    clearTimeout(timer);
+    off();
+  }
 }

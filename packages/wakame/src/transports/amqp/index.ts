@@ -10,6 +10,7 @@ import { DURATION_OPTIONS, IGNORED_OPTIONS, TRANSPORT_OPTIONS } from './options.
 export const transportModule: TransportModule = {
   createTransport,
   defaultPort: 5672,
+  takesAddresses: true,
   transportOptions: TRANSPORT_OPTIONS,
   durationOptions: DURATION_OPTIONS,
   ignoredOptions: IGNORED_OPTIONS,

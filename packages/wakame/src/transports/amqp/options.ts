@@ -90,6 +90,7 @@ export function clientParameters(parameters: ConnectionParameters): ClientParame
     ...known,
     ...(keepAlive === undefined ? socketSettings(options['socket_settings']) : { keepAlive }),
     hostname: parameters.hostname ?? 'localhost',
+    addresses: parameters.addresses,
     port: parameters.port,
     username: parameters.userid,
     password: parameters.password,
