@@ -418,6 +418,19 @@ describe('several targets', () => {
     close(peer, 403, 'ACCESS_REFUSED');
   };
 
+  it('a name with addresses leads where they say; the next is tried when one cannot be reached', async () => {
+    const broker = await fakeBroker();
+    const addresses = [
+      { address: '127.0.0.9', family: 4 },
+      { address: '127.0.0.1', family: 4 },
+    ];
+    const connection = await connect({ hostname: 'broker.invalid', port: broker.port, addresses });
+    expect(connection.host).toBe(`broker.invalid:${broker.port}`);
+    for (const bad of [[], [{ address: 'broker', family: 4 }], [{ address: '::1', family: 4 }], [null], 'here']) {
+      await expect(connect({ addresses: bad as never })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    }
+  });
+
   it('takes the first that answers, in order, URLs and objects mixed', async () => {
     const down = await fakeBroker((peer) => peer.reset());
     const up = await fakeBroker();

@@ -25,18 +25,31 @@ export const rabbitmq: Broker = {
  *
  * @param options.name Distinguishes the servers of one checkout that run at the same time.
  * @param options.config Further lines of rabbitmq.conf.
+ * @param options.tls Files (PEM) to serve TLS with, at `tlsPort`.
  */
-export async function startRabbitmq(options: { name: string; config?: string | undefined }): Promise<RabbitmqServer> {
+export async function startRabbitmq(options: {
+  name: string;
+  config?: string | undefined;
+  tls?: TlsFiles | undefined;
+}): Promise<RabbitmqServer> {
   if (!/^[a-z0-9-]+$/.test(options.name)) throw new TypeError(`not a name for a server: '${options.name}'`);
-  const server = await RabbitmqServer.open(join(stateFolder, `rabbitmq-${options.name}`), options.config);
+  const folder = join(stateFolder, `rabbitmq-${options.name}`);
+  const server = await RabbitmqServer.open(folder, options.config, options.tls);
   await server.kill();
   await server.start({ fresh: true });
   return server;
 }
 
+/** Paths of a server's certificate and key (PEM). */
+interface TlsFiles {
+  readonly certificate: string;
+  readonly key: string;
+}
+
 /** The ports of a server, all on 127.0.0.1. */
 interface Ports {
   readonly amqp: number;
+  readonly tls: number;
   readonly management: number;
   readonly distribution: number;
   readonly epmd: number;
@@ -53,19 +66,22 @@ export class RabbitmqServer implements Server {
   /** The Erlang node, for `rabbitmqctl -n`. */
   readonly node: string;
   readonly #config: string;
+  readonly #tls: TlsFiles | undefined;
   #ports: Ports;
 
-  private constructor(folder: string, config: string, ports: Ports) {
+  private constructor(folder: string, config: string, ports: Ports, tls: TlsFiles | undefined) {
     this.folder = folder;
     this.node = `wakame-${createHash('sha256').update(folder).digest('hex').slice(0, 8)}@localhost`;
     this.#config = config;
     this.#ports = ports;
+    this.#tls = tls;
   }
 
-  static async open(folder: string, config = ''): Promise<RabbitmqServer> {
+  static async open(folder: string, config = '', tls?: TlsFiles): Promise<RabbitmqServer> {
     const file = portsFile(folder);
-    const ports = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Ports) : await choosePorts(folder);
-    return new RabbitmqServer(folder, config, ports);
+    const known = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Partial<Ports>) : {};
+    const ports = known.tls === undefined ? await choosePorts(folder) : (known as Ports);
+    return new RabbitmqServer(folder, config, ports, tls);
   }
 
   /** `amqp://guest:guest@127.0.0.1:<port>//`, the vhost `/` as Kombu writes it. */
@@ -84,6 +100,11 @@ export class RabbitmqServer implements Server {
 
   get port(): number {
     return this.#ports.amqp;
+  }
+
+  /** Where it speaks TLS, if it was given the files. */
+  get tlsPort(): number {
+    return this.#ports.tls;
   }
 
   get variables(): Readonly<Record<string, string>> {
@@ -162,8 +183,24 @@ export class RabbitmqServer implements Server {
     writeFileSync(join(this.folder, 'rabbitmq-env.conf'), '');
     writeFileSync(
       join(this.folder, 'rabbitmq.conf'),
-      `management.tcp.ip = ${host}\nmanagement.tcp.port = ${this.#ports.management}\n${this.#config}\n`,
+      [
+        `management.tcp.ip = ${host}`,
+        `management.tcp.port = ${this.#ports.management}`,
+        ...this.#tlsConfig(),
+        this.#config,
+        '',
+      ].join('\n'),
     );
+  }
+
+  #tlsConfig(): string[] {
+    if (this.#tls === undefined) return [];
+    return [
+      `listeners.ssl.default = ${host}:${this.#ports.tls}`,
+      `ssl_options.certfile = ${this.#tls.certificate}`,
+      `ssl_options.keyfile = ${this.#tls.key}`,
+      'ssl_options.verify = verify_none',
+    ];
   }
 
   async #launch(): Promise<void> {
@@ -272,8 +309,9 @@ function portsFile(folder: string): string {
 }
 
 async function choosePorts(folder: string): Promise<Ports> {
-  const [amqp, management, distribution, epmd] = (await freePorts(folder, 4)) as [number, number, number, number];
-  return { amqp, management, distribution, epmd };
+  const ports = (await freePorts(folder, 5)) as [number, number, number, number, number];
+  const [amqp, management, distribution, epmd, tls] = ports;
+  return { amqp, tls, management, distribution, epmd };
 }
 
 /** What a server that did not start has to say: the beginning of what it calls errors, else the end of its log. */

@@ -49,6 +49,8 @@ function inbox(): Inbox {
 
 /** The rule of this file: with the connection open, every subscription consumes. */
 function alive(channel: ConsumerChannel): boolean {
+  // At any time, and not only in the end: whoever does not consume is being brought back.
+  expect(channel.status.filter(({ state }) => state === 'forgotten')).toEqual([]);
   const all = [...channel.subscriptions];
   return all.length > 0 && all.every(([, { queue, consuming }]) => consuming && broker.consumersOf(queue).length > 0);
 }

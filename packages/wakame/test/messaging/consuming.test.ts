@@ -353,6 +353,44 @@ onEachBroker('consuming', (t) => {
     expect(await t.depth(queue)).toBe(1);
   });
 
+  test('a signal ends the patience of close, of the consumer or of the connection', async () => {
+    const queue = t.queue<number>('impatient');
+    await queue.declare();
+    await t.fill(queue, 2);
+    const gate = deferred();
+    const entered = new Count();
+    const onMessage = async () => {
+      entered.up();
+      await gate.promise;
+    };
+    const consumer = t.consumer(queue, { onMessage });
+    await consumer.consume();
+    await entered.reach(1);
+    const enough = new AbortController();
+    const closing = consumer.close({ timeout: 3_600_000, signal: enough.signal });
+    await eventually('no consumer', () => !consumer.consumingFrom(queue));
+    enough.abort();
+    await closing;
+    await t.untilDepth(queue, 2);
+
+    const other = t.connect();
+    const late = deferred();
+    await new Consumer<number>(other, {
+      queues: queue,
+      onMessage: () => {
+        entered.up();
+        return late.promise;
+      },
+    }).consume();
+    await entered.reach(2);
+    await other.close({ timeout: Number.POSITIVE_INFINITY, signal: AbortSignal.timeout(20) });
+    expect(other.state).toBe('closed');
+    await t.untilDepth(queue, 2);
+    expect((await failure(t.connect().close({ timeout: -1 }))).code).toBe('INVALID_ARGUMENT');
+    gate.resolve();
+    late.resolve();
+  });
+
   test('closing the connection closes consumers in the same way', async () => {
     const queue = t.queue<number>('connection-close');
     await queue.declare();

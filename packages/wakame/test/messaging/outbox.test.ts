@@ -81,6 +81,26 @@ describe('a loss of the connection', () => {
     expect(bodies('q').slice(1)).toEqual(sequence(5));
   });
 
+  test('what is sent again, or waited, asks for replies to the present name of a queue that the broker named', async () => {
+    const channel = connection.channel();
+    const first = (await channel.queueDeclare('', { exclusive: true })).queue;
+    const by = producer();
+    await by.publish('first', { routingKey: 'q' });
+    broker.hang('publish');
+    const underWay = by.publish('under way', { routingKey: 'q', replyTo: first, correlationId: '7' });
+    await broker.until(() => broker.count('publish :q confirmed') === 2);
+    broker.kill();
+    const waiting = by.publish('waiting', { routingKey: 'q', replyTo: first });
+    const toItself = by.publish('to itself', { routingKey: first });
+    await Promise.all([underWay, waiting, toItself]);
+    const present = connection.topology.currentName(first);
+    expect(present).not.toBe(first);
+    const properties = broker.queues.get('q')?.messages.map((message) => message.properties);
+    expect(properties?.map(({ replyTo }) => replyTo)).toEqual([undefined, present, present]);
+    expect(properties?.[1]?.correlationId).toBe('7');
+    expect(bodies(present)).toEqual(['to itself']);
+  });
+
   test('what never left the transport does not count as an attempt', async () => {
     const by = producer();
     await by.publish('first', { routingKey: 'q' });

@@ -144,6 +144,7 @@ function makeBench(url: string, drop: () => Promise<void>, finish: () => Promise
     drop,
   };
   const end = async () => {
+    for (const each of connections) expect(each.subscriptions.filter(({ state }) => state === 'forgotten')).toEqual([]);
     await Promise.all(connections.map((each) => each.close({ timeout: 2000 })));
     const tidy = new Connection(url);
     await Promise.all(
