@@ -45,6 +45,8 @@ const vocabulary = `${wakame}transport/message.ts`;
 const virtual = `${wakame}transports/virtual/`;
 const driverContract = `${virtual}driver.ts`;
 const wire = `${virtual}wire/`;
+/** The layer above messaging and patterns. */
+const pidbox = `${wakame}pidbox/`;
 
 /** A file belongs to the first row that names it. */
 export const layers: readonly Layer[] = [
@@ -111,8 +113,18 @@ export const layers: readonly Layer[] = [
     why: 'what is public is either contract or lies above the transports',
   },
   {
+    files: pidbox,
+    mayImport: [wakame, `!${wakame}transports/`, `!${wakame}index.ts`, 'node:*'],
+    why: 'mailboxes are built on what everybody has: messaging, patterns, and what those stand on',
+  },
+  {
+    files: `${wakame}testing/`,
+    mayImport: [wakame, `!${wakame}transports/`, driverContract, wire, 'node:*'],
+    why: 'the conformance suite uses the library as its readers do, and no transport by name',
+  },
+  {
     files: wakame,
-    mayImport: [`!${wakame}transports/`, driverContract, wire, 'node:*', 'declared'],
+    mayImport: [`!${wakame}transports/`, `!${pidbox}`, driverContract, wire, 'node:*', 'declared'],
     why: 'above transports/ no file names a broker',
   },
   { files: 'examples/', mayImport: ['node:*', 'any'], why: 'examples use the published packages, as their readers do' },

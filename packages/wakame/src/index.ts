@@ -18,6 +18,7 @@ export * from './errors.js';
 export { type Matcher, type MatcherRegistry, matcher } from './matcher/index.js';
 export * from './messaging/index.js';
 export * from './patterns/index.js';
+export * from './pidbox/index.js';
 export {
   type AcceptList,
   type JsonOptions,

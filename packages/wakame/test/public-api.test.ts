@@ -28,6 +28,7 @@ const wakame = `
   Exchange Queue Binding binding
   Producer Consumer Message nested
   SimpleQueue SimpleBuffer
+  Mailbox Node
   ConsumerMixin ConsumerProducerMixin
   ChannelPool ConnectionPool ProducerPool connections producers pools
   Broadcast QoS collectReplies drainConsumer eventLoop ignoreErrors insured itermessages maybeDeclare sendReply

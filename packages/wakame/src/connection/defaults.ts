@@ -31,6 +31,13 @@ export const DEFAULTS = {
   /** A message whose handler failed this often is rejected without requeue. Consumer's `maxAttempts`. */
   maxAttempts: 10,
 
+  /** Silence after which a mailbox's `call` waits for no more replies. */
+  mailboxCall: 10_000,
+  /** The same of `multiCall` and `broadcast`. */
+  mailboxMultiCall: 1_000,
+  /** A reply queue that nobody uses is deleted. Mailbox's `replyQueueExpires`. */
+  replyQueueExpires: 10_000,
+
   /** How long a store's message is held without being renewed. It is renewed every third of it. */
   lease: 30_000,
 
