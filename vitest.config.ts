@@ -17,7 +17,7 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['packages/*/test/**/*.test.ts', 'scripts/test/**/*.test.ts'],
+    include: ['packages/*/test/**/*.test.ts', 'scripts/test/**/*.test.ts', 'chaos/test/**/*.test.ts'],
     globalSetup: 'scripts/lib/brokers/vitest.ts',
     // A process of its own for each file: tests may end their sockets, their event loop or themselves.
     pool: 'forks',

@@ -55,11 +55,7 @@ export async function up(broker: Broker, options: { keep: boolean }): Promise<St
   }
   const unlock = await lockState();
   try {
-    if (!broker.isInstalled()) {
-      if (!canInstall()) throw new Error(`${broker.title} is not installed. ${howToProvide(broker)}`);
-      console.error(`installing ${broker.debianPackage}`);
-      install(broker.debianPackage);
-    }
+    provide(broker);
     const folder = folderOf(broker);
     const server = await broker.open(folder);
     await server.start({ fresh: true });
@@ -68,6 +64,23 @@ export async function up(broker: Broker, options: { keep: boolean }): Promise<St
   } finally {
     unlock?.();
   }
+}
+
+/** Makes sure that servers of a test's own can be started: installs what is missing, where that can be done. */
+export async function prepare(broker: Broker): Promise<void> {
+  const unlock = await lockState();
+  try {
+    provide(broker);
+  } finally {
+    unlock?.();
+  }
+}
+
+function provide(broker: Broker): void {
+  if (broker.isInstalled()) return;
+  if (!canInstall()) throw new Error(`${broker.title} is not installed. ${howToProvide(broker)}`);
+  console.error(`installing ${broker.debianPackage}`);
+  install(broker.debianPackage);
 }
 
 /** Stops this checkout's own servers of these brokers: the shared one, and those that tests started beside it. */

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type FaultProxy, startFaultProxy, through } from './fault-proxy.js';
+import { type FaultProxy, startFaultProxy, through } from '../lib/network/fault-proxy.ts';
 
 /** A broker that answers every byte with the same byte, and tells of its connections. */
 async function startEcho() {

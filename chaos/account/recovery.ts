@@ -1,0 +1,78 @@
+/** How long it took after each fault until messages flowed again, and whether everybody came back. */
+import type { Fault, History } from './history.ts';
+import { hitsPlace } from './hits.ts';
+
+/** Milliseconds from the end of one fault. */
+export interface Recovery {
+  readonly kind: string;
+  /** Until one of the workers that it hit had a message or a confirm. */
+  readonly first: number;
+  /** Until each of them had. */
+  readonly all: number;
+}
+
+/** Measures every fault; `complain` hears of workers that were not at work again in time. */
+export function measureRecovery(history: History, complain: (text: string) => void): Recovery[] {
+  const places = new Set([...history.workers.values()].map(({ place }) => place));
+  const recoveries: Recovery[] = [];
+  for (const fault of history.faults.values()) {
+    if (fault.until === Number.POSITIVE_INFINITY) {
+      complain(`${fault.kind} did not end`);
+      continue;
+    }
+    const waits: number[] = [];
+    for (const place of places) {
+      if (!hitsPlace(fault, place)) continue;
+      const back = waitOf(history, fault, history.signs.get(place), place, complain);
+      if (back !== undefined) waits.push(back);
+      const sideSigns = history.sideSigns.get(place);
+      if (fault.side && sideSigns !== undefined) waitOf(history, fault, sideSigns, `side queue of ${place}`, complain);
+    }
+    if (waits.length > 0) recoveries.push({ kind: fault.kind, first: Math.min(...waits), all: Math.max(...waits) });
+  }
+  return recoveries;
+}
+
+/** From the end of the fault to the next sign of life. The time of further faults is not held against anybody. */
+function waitOf(
+  history: History,
+  fault: Fault,
+  signs: readonly number[] | undefined,
+  who: string,
+  complain: (text: string) => void,
+): number | undefined {
+  const at = firstFrom(signs ?? [], fault.until);
+  const until = at ?? history.lastCallAt;
+  const wait = until - fault.until;
+  const excused = troubled(history, fault.until, until);
+  if (wait - excused > history.rules.patience || at === undefined) {
+    const how = at === undefined ? 'did nothing any more' : `did nothing for ${Math.round(wait - excused)} ms`;
+    complain(`${who} ${how} after ${fault.kind} ended at ${Math.round(fault.until)}`);
+    return undefined;
+  }
+  return wait;
+}
+
+/** Milliseconds between these times in which another fault was at work, with a second to get over each. */
+function troubled(history: History, from: number, until: number): number {
+  const spans = [...history.faults.values()]
+    .map((fault) => [Math.max(from, fault.from), Math.min(until, fault.until + 1000)] as const)
+    .filter(([start, end]) => start < end && start > from)
+    .sort(([a], [b]) => a - b);
+  let [sum, covered] = [0, from];
+  for (const [start, end] of spans) {
+    sum += Math.max(0, end - Math.max(start, covered));
+    covered = Math.max(covered, end);
+  }
+  return sum;
+}
+
+function firstFrom(sorted: readonly number[], from: number): number | undefined {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((sorted[middle] as number) < from) low = middle + 1;
+    else high = middle;
+  }
+  return sorted[low];
+}

@@ -1,0 +1,23 @@
+/** A place for a worker: which program does what there, and by which way it reaches the broker. */
+import type { FaultProxy } from '../../scripts/lib/network/fault-proxy.ts';
+import type { ConsumerTask, ProducerTask } from '../workers/task.ts';
+
+/** A way from a worker to a server, on which things can go wrong. */
+export interface Link {
+  /** The worker's place. */
+  readonly place: string;
+  readonly proxy: FaultProxy;
+  /** Damage on the way is noticed: the bytes are authenticated. */
+  readonly tls: boolean;
+}
+
+interface AnyPlace {
+  readonly name: string;
+  /** Command and arguments; the task follows as the last one. */
+  readonly command: readonly [string, ...string[]];
+  readonly language: string;
+}
+
+export type Place =
+  | (AnyPlace & { readonly role: 'producer'; readonly task: Omit<ProducerTask, 'by' | 'seed' | 'owed'> })
+  | (AnyPlace & { readonly role: 'consumer'; readonly task: Omit<ConsumerTask, 'by' | 'seed'> });

@@ -1,0 +1,61 @@
+/**
+ * Lets workers publish and consume while everything goes wrong, and accounts for every message:
+ *
+ *     npm run chaos -- amqp|redis|cluster [--minutes N] [--seed S] [--messages N] [--json FILE]
+ *
+ * Ends with 0 if the account balances. docs/reliability.md says what is held to what.
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { brokersNamed, prepare } from '../scripts/lib/brokers/index.ts';
+import { root } from '../scripts/setup.mjs';
+import { account } from './account/account.ts';
+import { report, toJson } from './account/report.ts';
+import { Ledger, readLedger } from './ledger/ledger.ts';
+import { type ChaosOptions, parseOptions, type StandName, USAGE } from './options.ts';
+import { Run } from './run.ts';
+import { openAmqp } from './stands/amqp.ts';
+import type { StandOpener } from './stands/stand.ts';
+
+const stands: Record<StandName, { readonly broker: string; readonly open: StandOpener }> = {
+  amqp: { broker: 'rabbitmq', open: openAmqp },
+};
+
+async function main(options: ChaosOptions): Promise<void> {
+  const { stand: name, seed, minutes, messages } = options;
+  const folder = join(root, '.cache', 'chaos', `${name}-${seed}-${process.pid}`);
+  mkdirSync(folder, { recursive: true });
+  const begun = performance.now();
+  const say = (text: string) => console.log(`${((performance.now() - begun) / 1000).toFixed(1).padStart(7)}  ${text}`);
+  say(`chaos ${name}: ${minutes} min, seed ${seed}, ${messages} messages; ${folder}`);
+
+  const { broker, open } = stands[name];
+  for (const needed of brokersNamed([broker])) await prepare(needed);
+  const stand = await open({ name: `chaos-${process.pid}`, perSecond: messages / (minutes * 60) });
+  const ledger = new Ledger(join(folder, 'ledger.jsonl'));
+  try {
+    await new Run(stand, options, folder, ledger, say).run();
+  } finally {
+    ledger.close();
+    await stand.close();
+  }
+
+  const result = account(readLedger(ledger.file));
+  console.log(`\n${report(result)}`);
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(toJson(result), undefined, 2)}\n`);
+  if (result.violations.length > 0) {
+    console.log(`The log: ${folder}`);
+    process.exitCode = 1;
+  } else {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+let options: ChaosOptions | undefined;
+try {
+  options = parseOptions(process.argv.slice(2));
+} catch (error) {
+  console.error(`${(error as Error).message}\n${USAGE}`);
+  process.exitCode = 2;
+}
+if (options !== undefined) await main(options);
