@@ -127,6 +127,26 @@ export const layers: readonly Layer[] = [
     mayImport: [`!${wakame}transports/`, `!${pidbox}`, driverContract, wire, 'node:*', 'declared'],
     why: 'above transports/ no file names a broker',
   },
+  {
+    files: 'chaos/account/',
+    mayImport: ['chaos/ledger/records.ts', ...pure],
+    why: 'the account is a function of the log and of nothing else',
+  },
+  {
+    files: 'chaos/workers/',
+    mayImport: ['wakame', 'chaos/ledger/', 'chaos/random.ts', 'node:*'],
+    why: 'the workers of a chaos run are applications: they use the package as it is published',
+  },
+  {
+    files: 'chaos/faults/',
+    mayImport: ['chaos/crew/', 'chaos/ledger/', 'chaos/schedule.ts', 'scripts/', 'node:*'],
+    why: 'a kind of fault knows servers, links and workers, and not the stand that it is used on',
+  },
+  {
+    files: 'chaos/',
+    mayImport: ['scripts/', 'node:*', 'vitest', 'wakame'],
+    why: 'a chaos run uses the published package, and what starts servers and gets in between',
+  },
   { files: 'examples/', mayImport: ['node:*', 'any'], why: 'examples use the published packages, as their readers do' },
 ];
 
@@ -146,7 +166,7 @@ interface Import {
 
 /** Checks every source file of the repository. */
 export function checkLayers(): Violation[] {
-  const files = globSync(['packages/*/src/**/*.ts', 'examples/**/*.{ts,mjs,js}'], { cwd: root });
+  const files = globSync(['packages/*/src/**/*.ts', 'chaos/**/*.ts', 'examples/**/*.{ts,mjs,js}'], { cwd: root });
   return files.sort().flatMap((file) => violations(file, readFileSync(join(root, file), 'utf8')));
 }
 
@@ -191,7 +211,7 @@ function ownFolder(layer: Layer, file: string): string[] {
 }
 
 function covers(rule: string, file: string, target: string): boolean {
-  const isPackage = !target.startsWith('node:') && !/^(packages|examples)\//.test(target);
+  const isPackage = !target.startsWith('node:') && !/^(packages|chaos|examples|scripts)\//.test(target);
   if (rule === 'any') return isPackage;
   if (rule === 'declared') return isPackage && declaredBy(file).has(packageName(target));
   if (rule === 'node:*') return target.startsWith('node:');

@@ -96,6 +96,7 @@ await part('tests', runTests, ['brokers']);
 if (filters.length === 0) {
   await check('packages', ['build', 'brokers']);
   await check('examples', ['build', 'brokers']);
+  await check('chaos', ['build', 'brokers']);
 }
 const interrupted = stopped;
 stopped = false;

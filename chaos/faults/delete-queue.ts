@@ -1,4 +1,4 @@
-import type { ManagementApi } from '../stands/management-api.ts';
+import type { ManagementApi } from '../../scripts/lib/brokers/rabbitmq-management.ts';
 import type { FaultKind } from './fault.ts';
 
 /** A queue is deleted beneath its consumer: a side queue, as what was in it is lost. It has to be declared and consumed again. */

@@ -1,4 +1,4 @@
-import type { ManagementApi } from '../stands/management-api.ts';
+import type { ManagementApi } from '../../scripts/lib/brokers/rabbitmq-management.ts';
 import type { FaultKind } from './fault.ts';
 
 /**

@@ -1,6 +1,7 @@
 /** One RabbitMQ. */
 import { rmSync } from 'node:fs';
 import { startRabbitmq } from '../../scripts/lib/brokers/rabbitmq.ts';
+import { ManagementApi } from '../../scripts/lib/brokers/rabbitmq-management.ts';
 import type { Crew } from '../crew/crew.ts';
 import type { Place } from '../crew/place.ts';
 import { brokerKill } from '../faults/broker-kill.ts';
@@ -21,7 +22,6 @@ import { stall } from '../faults/stall.ts';
 import { throttle } from '../faults/throttle.ts';
 import { workerPause } from '../faults/worker-pause.ts';
 import { Links } from './links.ts';
-import { ManagementApi } from './management-api.ts';
 import { node } from './node-workers.ts';
 import type { Stand, StandOptions } from './stand.ts';
 

@@ -1,4 +1,5 @@
 import { build } from './build.ts';
+import { chaos } from './chaos.ts';
 import { examples } from './examples.ts';
 import { layers } from './layers.ts';
 import { packages } from './packages.ts';
@@ -13,4 +14,5 @@ export const checks: ReadonlyMap<string, (options: { fix: boolean }) => Promise<
   ['types', types],
   ['packages', packages],
   ['examples', examples],
+  ['chaos', chaos],
 ]);

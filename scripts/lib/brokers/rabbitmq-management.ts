@@ -1,4 +1,4 @@
-/** What the chaos does through the HTTP API of RabbitMQ's management plug-in. */
+/** What is done to a RabbitMQ through the HTTP API of its management plug-in. */
 export class ManagementApi {
   readonly #origin: string;
   readonly #authorization: string;
