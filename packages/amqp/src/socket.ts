@@ -130,7 +130,7 @@ export async function openSocket(
   const tlsOptions = parameters.tls === undefined ? undefined : await loadFiles(parameters.tls, progress.host);
   signal.throwIfAborted();
 
-  progress.phase = net.isIP(hostname) === 0 ? 'dns' : 'tcp';
+  progress.phase = net.isIP(hostname) === 0 && addresses === undefined ? 'dns' : 'tcp';
   const plain = net.connect({
     host: hostname,
     port,

@@ -426,6 +426,8 @@ describe('several targets', () => {
     ];
     const connection = await connect({ hostname: 'broker.invalid', port: broker.port, addresses });
     expect(connection.host).toBe(`broker.invalid:${broker.port}`);
+    const nobody = connect({ hostname: 'broker.invalid', port: 1, addresses: addresses.slice(1) });
+    await expect(nobody).rejects.toMatchObject({ code: 'CONNECT_FAILED', phase: 'tcp' });
     for (const bad of [[], [{ address: 'broker', family: 4 }], [{ address: '::1', family: 4 }], [null], 'here']) {
       await expect(connect({ addresses: bad as never })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     }
