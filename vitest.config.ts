@@ -17,8 +17,15 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['packages/*/test/**/*.test.ts', 'scripts/test/**/*.test.ts', 'chaos/test/**/*.test.ts'],
+    include: [
+      'packages/*/test/**/*.test.ts',
+      'scripts/test/**/*.test.ts',
+      'chaos/test/**/*.test.ts',
+      'interop/*.test.ts',
+    ],
     globalSetup: 'scripts/lib/brokers/vitest.ts',
+    // The second prints the matrix of interop/ when its tests were run.
+    reporters: ['default', './interop/support/reporter.ts'],
     // A process of its own for each file: tests may end their sockets, their event loop or themselves.
     pool: 'forks',
     testTimeout: 20_000,

@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { brokers, release, up } from './lib/brokers/index.ts';
 import { run, stopCommands } from './lib/command.ts';
 import { lock } from './lib/lock.mjs';
+import { make, peerNames } from './lib/peers/index.ts';
 import { root } from './setup.mjs';
 import { checks } from './steps/index.ts';
 
@@ -73,11 +74,20 @@ async function startBrokers(): Promise<void> {
   }
 }
 
+async function makePeers(): Promise<void> {
+  await Promise.all(peerNames.map(async (name) => console.log(`Python peer '${name}': ${await make(name)}`)));
+}
+
 const report = join(root, '.cache', 'vitest.json');
 rmSync(report, { force: true });
 
 async function runTests(): Promise<void> {
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const reporters = [
+    '--reporter=default',
+    '--reporter=json',
+    '--reporter=./interop/support/reporter.ts',
+    `--outputFile.json=${report}`,
+  ];
   await run('node', [join('node_modules', 'vitest', 'vitest.mjs'), 'run', ...reporters, ...filters]);
 }
 
@@ -92,7 +102,8 @@ if (filters.length === 0) {
   await check('types', ['build']);
 }
 await part('brokers', startBrokers);
-await part('tests', runTests, ['brokers']);
+await part('peers', makePeers);
+await part('tests', runTests, ['brokers', 'peers']);
 if (filters.length === 0) {
   await check('packages', ['build', 'brokers']);
   await check('examples', ['build', 'brokers']);

@@ -2,7 +2,7 @@ import { compression as compressors } from '../compression/index.js';
 import { DEFAULTS } from '../connection/defaults.js';
 import { checkName } from '../entities/checks.js';
 import { EncodeError, InvalidArgumentError, PublishError } from '../errors.js';
-import { serialization } from '../serialization/index.js';
+import { type Serializer, serialization } from '../serialization/index.js';
 import { checkString, show } from '../util/check.js';
 import type { EncodedBody, PublishOptions } from './publish-options.js';
 
@@ -25,7 +25,7 @@ const CHARSETS: ReadonlyMap<string, 'utf-8' | 'latin1' | 'ascii' | 'utf16le'> = 
 export function encodeBody(
   body: unknown,
   options: PublishOptions,
-  defaults: { readonly serializer?: string | undefined; readonly compression?: string | undefined },
+  defaults: { readonly serializer?: string | Serializer | undefined; readonly compression?: string | undefined },
 ): EncodedBody {
   const encoded =
     options.contentType === undefined ? serialize(body, options, defaults.serializer) : asIs(body, options);
@@ -38,7 +38,7 @@ export function encodeBody(
   });
 }
 
-function serialize(body: unknown, options: PublishOptions, serializer: string | undefined): EncodedBody {
+function serialize(body: unknown, options: PublishOptions, serializer: string | Serializer | undefined): EncodedBody {
   if (body === undefined) throw new EncodeError('undefined cannot be published; null can');
   const encoded = serialization.dumps(body, options.serializer ?? serializer);
   const { contentEncoding } = options;

@@ -7,6 +7,7 @@ import { declareEntity, type Entity, isCacheable, isDeclarable, nameOf } from '.
 import type { Exchange } from '../entities/exchange.js';
 import { type ChannelOrConnection, checkTarget } from '../entities/target.js';
 import { ChannelError, MessagingError, NotFound } from '../errors.js';
+import type { Serializer } from '../serialization/index.js';
 import { debug, type PublishContext, tracing } from '../tracing.js';
 import type { OutgoingMessage, Returned, UnroutablePolicy } from '../transport/message.js';
 import { onAbort, raceSignal } from '../util/abort.js';
@@ -61,7 +62,7 @@ const NOTHING: readonly Entity[] = Object.freeze([]);
 export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implements AsyncDisposable {
   readonly exchange: Exchange | string;
   readonly routingKey: string;
-  readonly serializer: string | undefined;
+  readonly serializer: string | Serializer | undefined;
   readonly compression: string | undefined;
   readonly autoDeclare: boolean;
   readonly #options: ProducerOptions<T>;

@@ -5,6 +5,7 @@ import { type Entity, isEntity, nameOf } from '../entities/declare.js';
 import type { Exchange } from '../entities/exchange.js';
 import type { Queue } from '../entities/queue.js';
 import { InvalidArgumentError, NotBoundError, NotSupportedError } from '../errors.js';
+import type { Serializer } from '../serialization/index.js';
 import type { BasicProperties, Returned } from '../transport/message.js';
 import {
   checkBoolean,
@@ -26,8 +27,8 @@ export interface ProducerOptions<T = unknown> {
   readonly exchange?: Exchange | string | undefined;
   /** Default `''`. */
   readonly routingKey?: string | undefined;
-  /** Name or MIME type of the format of bodies. Default: by the body, see {@link PublishOptions.serializer}. */
-  readonly serializer?: string | undefined;
+  /** The format of bodies: its name or MIME type, or itself. Default: by the body, see {@link PublishOptions.serializer}. */
+  readonly serializer?: string | Serializer | undefined;
   /** Name of the compression of bodies (`zlib`, `zstd` …). Default: none. */
   readonly compression?: string | undefined;
   /** Declare `exchange`, given as an object, before publishing to it. Default `true`. */
@@ -62,8 +63,11 @@ export interface PublishOptions {
   readonly contentType?: string | undefined;
   /** With `contentType`: default `utf-8` for a string, `binary` for bytes. */
   readonly contentEncoding?: string | undefined;
-  /** Name or MIME type of the body's format. Default: `text/plain` for a string, `application/data` for bytes, JSON for all else. */
-  readonly serializer?: string | undefined;
+  /**
+   * The body's format: its name or MIME type, or itself (`jsonSerializer({ typed: true })`). Default: `text/plain` for a string,
+   * `application/data` for bytes, JSON for all else.
+   */
+  readonly serializer?: string | Serializer | undefined;
   readonly headers?: Readonly<Record<string, unknown>> | undefined;
   readonly compression?: string | undefined;
   /** Exchanges and queues to declare before, unless the connection knows them. */
@@ -125,7 +129,7 @@ export function checkProducerOptions<T>(options: ProducerOptions<T>): void {
   const { exchange, routingKey, serializer, compression, autoDeclare, onReturn, confirm, schema } = options;
   if (exchange !== undefined) nameOf(exchange);
   if (routingKey !== undefined) checkName('routingKey', routingKey);
-  if (serializer !== undefined) checkString('serializer', serializer);
+  if (serializer !== undefined) checkSerializer(serializer);
   if (compression !== undefined) checkString('compression', compression);
   if (autoDeclare !== undefined) checkBoolean('autoDeclare', autoDeclare);
   if (onReturn !== undefined) checkFunction('onReturn', onReturn);
@@ -137,12 +141,19 @@ export function checkProducerOptions<T>(options: ProducerOptions<T>): void {
   retryOptions(options.retry, options.retryPolicy);
 }
 
+/** A format may be named, or given as it is. Throws INVALID_ARGUMENT. */
+function checkSerializer(serializer: string | Serializer): void {
+  if (typeof serializer === 'object' && serializer !== null) checkString('serializer.name', serializer.name);
+  else checkString('serializer', serializer);
+}
+
 /** Throws for unknown options and for those that are not about the message's properties. */
 export function checkPublishOptions(options: PublishOptions): void {
   for (const key in options) {
     if (!PUBLISH_OPTIONS.has(key)) checkKeys('publish', options, PUBLISH_OPTIONS);
   }
-  const { mandatory, immediate, confirm, timeout, declare } = options;
+  const { mandatory, immediate, confirm, timeout, declare, serializer } = options;
+  if (serializer !== undefined) checkSerializer(serializer);
   if (declare !== undefined && !(Array.isArray(declare) && declare.every(isEntity))) {
     throw new InvalidArgumentError(`declare must be an array of exchanges and queues, not ${show(declare)}`);
   }

@@ -9,7 +9,7 @@ import { ChannelError, Empty, InvalidArgumentError, NotFound } from '../errors.j
 import type { Message } from '../messaging/message.js';
 import { Producer } from '../messaging/producer.js';
 import type { PublishOptions, PublishResult } from '../messaging/publish-options.js';
-import { serialization } from '../serialization/index.js';
+import { type Serializer, serialization } from '../serialization/index.js';
 import { raceSignal } from '../util/abort.js';
 import { checkBoolean, checkDuration, checkKeys, show } from '../util/check.js';
 import type { Deadline } from '../util/deadline.js';
@@ -23,8 +23,8 @@ export interface SimpleQueueOptions<T = unknown> {
   readonly queueOptions?: QueueOptions<T> | undefined;
   /** Options of the exchange of a queue given by its name, over the class's own. */
   readonly exchangeOptions?: ExchangeOptions | undefined;
-  /** Serializer of `put`. Default: by the body, as {@link Producer.publish}. */
-  readonly serializer?: string | undefined;
+  /** The format of what is `put`: its name or MIME type, or itself. Default: by the body, as {@link Producer.publish}. */
+  readonly serializer?: string | Serializer | undefined;
   /** Compression of `put`. Default: none. */
   readonly compression?: string | undefined;
   /** Serializers or MIME types that `get` reads. Default: JSON, `text/plain` and `application/data`. */

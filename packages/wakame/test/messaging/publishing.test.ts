@@ -4,7 +4,9 @@ import { expect, test } from 'vitest';
 import { Exchange, Queue } from '../../src/entities/index.js';
 import type { MessagingError } from '../../src/errors.js';
 import type { LostMessage, Message, StandardSchemaV1 } from '../../src/messaging/index.js';
+import { jsonSerializer } from '../../src/serialization/index.js';
 import type { Returned } from '../../src/transport/contract.js';
+import { PyDateTime } from '../../src/transports/virtual/wire/index.js';
 import { eventually, failure, onEachBroker, payloads, sequence } from './support.js';
 
 const MIB = 1 << 20;
@@ -330,6 +332,19 @@ onEachBroker('publishing', (t) => {
     expect(modes).toEqual([1, 1, 2, 1, 2]);
   });
 
+  test('a format may be given instead of its name, to the producer and to a publish', async () => {
+    const queue = t.queue('format');
+    await queue.declare();
+    const typed = jsonSerializer({ typed: true });
+    const producer = t.producer({ serializer: typed });
+    const body = { at: new PyDateTime('2024-01-02T03:04:05') };
+    await producer.publish(body, { routingKey: queue.name });
+    await producer.publish(body, { routingKey: queue.name, serializer: 'json' });
+    await t.producer().publish(body, { routingKey: queue.name, serializer: typed });
+    const payloads = (await t.drain(queue)).map(({ payload }) => payload);
+    expect(payloads).toEqual([body, { at: '2024-01-02T03:04:05' }, body]);
+  });
+
   test('a body with a content type of its own is sent as it is', async () => {
     const queue = t.queue('as-is');
     await queue.declare();
@@ -394,6 +409,8 @@ onEachBroker('publishing', (t) => {
         'INVALID_ARGUMENT',
         producer.publish('x', { routingKey, contentType: 'a/b', serializer: 'json' }),
       ],
+      [/serializer/, 'INVALID_ARGUMENT', producer.publish('x', { routingKey, serializer: null as never })],
+      [/serializer/, 'INVALID_ARGUMENT', producer.publish('x', { routingKey, serializer: {} as never })],
       [/ascii/, 'ENCODE_FAILED', producer.publish('é', { routingKey, contentType: 'a/b', contentEncoding: 'ascii' })],
       [/contentEncoding/, 'INVALID_ARGUMENT', producer.publish('x', { routingKey, contentEncoding: 'latin-1' })],
       [/exchange/, 'INVALID_ARGUMENT', producer.publish('x', { routingKey, exchange: 7 as never })],

@@ -1,0 +1,205 @@
+"""The Python counterpart of the interop tests: Kombu, told what to do line by line.
+
+Each line of standard input is a JSON object {"id", "do", ...}; the answer is {"id", "result"} or {"id", "error"} on a line of
+standard output. Bodies, headers and properties go through values.py. Every command runs to its end before the next is read.
+"""
+
+import itertools
+import json
+import socket
+import sys
+import time
+import traceback
+
+import amqp
+import kombu
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+
+from values import pack, unpack
+
+class Peer:
+    def __init__(self):
+        self.connection = None
+        self.channel = None
+        self.simple = {}
+        self.consumers = {}
+        self.messages = {}
+        self.ids = itertools.count(1)
+
+    # -- the connection
+
+    def open(self, url, options=None):
+        # A publish ends when the broker has the message, so that whoever is told next finds it there.
+        self.connection = Connection(url, transport_options={'confirm_publish': True, **(options or {})})
+        self.connection.connect()
+        self.channel = self.connection.channel()
+        return {'kombu': kombu.__version__, 'amqp': amqp.__version__, 'python': sys.version.split()[0]}
+
+    def close(self):
+        self.simple.clear()
+        self.consumers.clear()
+        self.messages.clear()
+        self.connection.release()
+        self.connection = None
+
+    # -- entities
+
+    def exchange(self, name='', **options):
+        return Exchange(name, **options)
+
+    def queue(self, name, exchange=None, binding_arguments=None, **options):
+        if exchange is not None:
+            options['exchange'] = self.exchange(**exchange)
+        return Queue(name, binding_arguments=binding_arguments, **options)
+
+    def declare(self, queue):
+        bound = self.queue(**queue)(self.channel)
+        return bound.declare()
+
+    def declare_exchange(self, exchange):
+        self.exchange(**exchange)(self.channel).declare()
+
+    def size(self, queue):
+        with self.connection.channel() as channel:
+            return Queue(queue)(channel).queue_declare(passive=True).message_count
+
+    def purge(self, queue):
+        return Queue(queue)(self.channel).purge()
+
+    def delete(self, queue=None, exchange=None):
+        if queue is not None:
+            Queue(queue)(self.channel).delete()
+        if exchange is not None:
+            Exchange(exchange)(self.channel).delete()
+
+    # -- publishing
+
+    def publish(self, body, exchange=None, routing_key='', headers=None, queue=None, **options):
+        """Gives what came back because it reached no queue."""
+        returned = []
+        declare = [self.queue(**queue)] if queue is not None else []
+        if exchange is not None:
+            options['exchange'] = self.exchange(**exchange)
+        with self.connection.channel() as channel:
+            producer = Producer(channel, on_return=lambda error, name, key, message: returned.append(
+                {'code': error.reply_code, 'exchange': name, 'routing_key': key}))
+            producer.publish(
+                unpack(body), routing_key=routing_key, headers=unpack(headers) if headers is not None else None,
+                declare=declare, **options)
+        return returned
+
+    # -- receiving
+
+    def shown(self, message, settled=False):
+        try:
+            body = pack(message.decode())
+        except Exception as error:
+            body = {'error': type(error).__name__}
+        tag = None
+        if not settled:
+            tag = next(self.ids)
+            self.messages[tag] = message
+        # py-amqp has the headers of a message among its properties.
+        properties = {name: value for name, value in message.properties.items()
+                      if name not in ('application_headers', 'delivery_info', 'body_encoding', 'delivery_tag')}
+        return {
+            'tag': tag,
+            'body': body,
+            'content_type': message.content_type,
+            'content_encoding': message.content_encoding,
+            'headers': pack(message.headers),
+            'properties': pack(properties),
+            'exchange': message.delivery_info.get('exchange'),
+            'routing_key': message.delivery_info.get('routing_key'),
+            'redelivered': bool(message.delivery_info.get('redelivered')),
+        }
+
+    def consume(self, queue, accept=None, prefetch=None, no_ack=False):
+        """Starts a consumer; `next` gives its messages."""
+        channel = self.connection.channel()
+        received = []
+        queues = [self.queue(**queue)]
+        consumer = Consumer(channel, queues, accept=accept, no_ack=no_ack, prefetch_count=prefetch,
+                            on_message=received.append, tag_prefix='peer')
+        consumer.consume()
+        tag = next(self.ids)
+        self.consumers[tag] = (consumer, received, no_ack)
+        return tag
+
+    def next(self, consumer, count=1, timeout=10):
+        """The messages that came, `count` of them unless time runs out."""
+        _, received, no_ack = self.consumers[consumer]
+        deadline = time.monotonic() + timeout
+        while len(received) < count:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            try:
+                self.connection.drain_events(timeout=min(left, 0.5))
+            except socket.timeout:
+                pass
+        taken, received[:] = received[:count], received[count:]
+        return [self.shown(message, settled=no_ack) for message in taken]
+
+    def cancel(self, consumer):
+        """Ends a consumer; what it has not settled goes back."""
+        entry, _, _ = self.consumers.pop(consumer)
+        entry.cancel()
+        entry.channel.close()
+
+    def take(self, queue, count=1, timeout=10, accept=None):
+        """Consumes and acknowledges so many messages."""
+        consumer = self.consume({'name': queue, 'no_declare': True} if isinstance(queue, str) else queue, accept=accept)
+        messages = self.next(consumer, count, timeout)
+        for message in messages:
+            self.settle(message['tag'], 'ack')
+        self.cancel(consumer)
+        return messages
+
+    def get(self, queue, accept=None):
+        message = Queue(queue)(self.channel).get(accept=accept)
+        return None if message is None else self.shown(message)
+
+    def settle(self, tag, how):
+        message = self.messages.pop(tag)
+        {'ack': message.ack, 'reject': message.reject, 'requeue': message.requeue}[how]()
+
+    # -- SimpleQueue
+
+    def simple_queue(self, name, **options):
+        self.simple[name] = self.connection.SimpleQueue(name, **options)
+
+    def simple_put(self, name, body, **options):
+        self.simple[name].put(unpack(body), **options)
+
+    def simple_get(self, name, timeout=10):
+        message = self.simple[name].get(timeout=timeout)
+        shown = self.shown(message)
+        self.settle(shown['tag'], 'ack')
+        return shown
+
+    def simple_size(self, name):
+        return self.simple[name].qsize()
+
+    def simple_clear(self, name):
+        return self.simple[name].clear()
+
+    def simple_close(self, name):
+        self.simple.pop(name).close()
+
+
+def main():
+    peer = Peer()
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = {'id': request.pop('id')}
+        command = request.pop('do')
+        try:
+            answer['result'] = getattr(peer, command)(**request)
+        except Exception as error:
+            answer['error'] = {'type': type(error).__name__, 'message': str(error), 'trace': traceback.format_exc()}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,204 @@
+/** Exchanges, bindings and queues that one side declares and the other uses. */
+import { expect } from 'vitest';
+import { Exchange, Queue } from 'wakame';
+import { type Bench, bodies, inEachColumn, pack, take, unpacked } from './support/bench.ts';
+import { cell, type Unless } from './support/matrix.ts';
+import type { Peer } from './support/peer.ts';
+
+/** Keys, and which of the bindings below they match (0-9-1, section 3.1.3.3). */
+const topics: readonly (readonly [key: string, ...matches: string[]])[] = [
+  ['stock', 'stock.#', '#'],
+  ['stock.us', 'stock.*', 'stock.#', '#'],
+  ['stock.us.nasdaq', 'stock.#', '#.nasdaq', 'stock.#.nasdaq', '#'],
+  ['stock.nasdaq', 'stock.*', 'stock.#', '#.nasdaq', 'stock.#.nasdaq', '#'],
+  ['nasdaq', '#.nasdaq', '#'],
+  ['a-b+c$.us', 'a-b+c$.*', '#'],
+  ['a-b+c$', '#'],
+  ['', '#'],
+];
+const bindings = ['stock.*', 'stock.#', '#.nasdaq', 'stock.#.nasdaq', 'a-b+c$.*', '#'];
+
+const noHeaders: Unless = ({ transport }) => (transport.native ? undefined : 'Kombu has no headers exchange in Redis');
+
+inEachColumn('Routing', (bench) => {
+  const { column } = bench;
+
+  cell(column, 'Node → Python', 'direct exchange', async () => {
+    const { exchange, name } = await boundByPython(bench, 'direct', { routing_key: 'red' });
+    await publishByNode(bench, exchange, ['red', 'blue', 'red.', 'red']);
+    expect(bodies(await bench.peer.take(name, { count: 3, timeout: 0.3 }))).toEqual(['red', 'red'].map(pack));
+  });
+  cell(column, 'Python → Node', 'direct exchange', async () => {
+    const { exchange, queue } = await boundByNode(bench, 'direct', 'red');
+    await publishByPython(bench, exchange, ['red', 'blue', 'red.', 'red']);
+    expect((await take(bench.connection, queue, 2)).map(({ payload }) => payload)).toEqual(['red', 'red']);
+    expect(await queue.get()).toBeUndefined();
+  });
+
+  cell(column, 'Node → Python', 'topic exchange', async () => {
+    const exchange = bench.exchangeName();
+    const bound = new Map<string, string>();
+    for (const key of bindings) {
+      bound.set(key, (await boundByPython(bench, 'topic', { routing_key: key }, exchange)).name);
+    }
+    await publishByNode(
+      bench,
+      new Exchange(exchange, { type: 'topic' }),
+      topics.map(([key]) => key),
+    );
+    const found = new Map<string, unknown[]>();
+    for (const [key, name] of bound) found.set(key, bodies(await bench.peer.take(name, { count: 8, timeout: 0.2 })));
+    expect(found).toEqual(expected((value) => pack(value)));
+  });
+  cell(column, 'Python → Node', 'topic exchange', async () => {
+    const exchange = new Exchange(bench.exchangeName(), { type: 'topic' });
+    const bound = new Map<string, Queue>();
+    for (const key of bindings) bound.set(key, await bench.queue({ exchange, routingKey: key }));
+    await publishByPython(
+      bench,
+      exchange,
+      topics.map(([key]) => key),
+    );
+    const found = new Map<string, unknown[]>();
+    for (const [key, queue] of bound) found.set(key, await payloadsIn(queue));
+    expect(found).toEqual(expected((value) => value));
+  });
+
+  cell(column, 'Node → Python', 'fanout exchange', async () => {
+    const exchange = bench.exchangeName();
+    const consumers: { peer: Peer; queue: object }[] = [];
+    for (const routing_key of ['', 'whatever']) {
+      const queue = { name: bench.queueName(), exchange: { name: exchange, type: 'fanout' }, routing_key };
+      // A queue of a fanout exchange in Redis has a list only in the mind of its consumer.
+      consumers.push({ peer: consumers.length === 0 ? bench.peer : await bench.another(), queue });
+    }
+    const tags = await Promise.all(consumers.map(({ peer, queue }) => peer.call<number>('consume', { queue })));
+    await publishByNode(bench, new Exchange(exchange, { type: 'fanout' }), ['']);
+    for (const [i, { peer }] of consumers.entries()) {
+      const messages = await peer.call<{ tag: number; body: unknown }[]>('next', { consumer: tags[i], timeout: 5 });
+      expect(messages.map(({ body }) => unpacked(body))).toEqual([pack('')]);
+      await peer.call('settle', { tag: messages[0]?.tag, how: 'ack' });
+      await peer.call('cancel', { consumer: tags[i] });
+    }
+    await consumers[1]?.peer[Symbol.asyncDispose]();
+  });
+  cell(column, 'Python → Node', 'fanout exchange', async () => {
+    const exchange = new Exchange(bench.exchangeName(), { type: 'fanout' });
+    const seen: unknown[][] = [[], []];
+    const consumers = await Promise.all(
+      seen.map(async (into, i) => {
+        const queue = await bench.queue({ exchange, routingKey: i === 0 ? '' : 'whatever' });
+        const callbacks = (body: unknown) => void into.push(body);
+        return bench.connection.consumer(queue, { callbacks, settle: 'auto' }).consume();
+      }),
+    );
+    await publishByPython(bench, exchange, ['']);
+    await expect.poll(() => seen).toEqual([[''], ['']]);
+    for (const consumer of consumers) await consumer.close();
+  });
+
+  cell(
+    column,
+    'Node → Python',
+    'headers exchange',
+    async () => {
+      const binding_arguments = { 'x-match': 'all', colour: 'red', size: 3 };
+      const { exchange, name } = await boundByPython(bench, 'headers', { binding_arguments });
+      for (const headers of [{ colour: 'red', size: 3 }, { colour: 'red', size: 4 }, { colour: 'red' }]) {
+        await bench.publish('', headers, { exchange, headers });
+      }
+      expect(bodies(await bench.peer.take(name, { count: 2, timeout: 0.3 }))).toEqual([
+        pack({ colour: 'red', size: 3 }),
+      ]);
+    },
+    noHeaders,
+  );
+  cell(
+    column,
+    'Python → Node',
+    'headers exchange',
+    async () => {
+      const bindingArguments = { 'x-match': 'any', colour: 'red', size: 3 };
+      const { exchange, queue } = await boundByNode(bench, 'headers', '', { bindingArguments });
+      for (const headers of [{ colour: 'red', size: 4 }, { colour: 'blue' }, { size: 3 }]) {
+        const options = { exchange: described(exchange), headers: pack(headers) };
+        await bench.peer.call('publish', { body: pack(headers), ...options });
+      }
+      const messages = await take(bench.connection, queue, 2);
+      expect(messages.map(({ payload }) => payload)).toEqual([{ colour: 'red', size: 4 }, { size: 3 }]);
+      expect(await queue.get()).toBeUndefined();
+    },
+    noHeaders,
+  );
+
+  cell(column, 'both', 'what one declares is to the other what it declares itself', async () => {
+    for (const first of ['Node', 'Python']) {
+      const exchange = { name: bench.exchangeName(), type: 'topic', durable: false, auto_delete: true };
+      const queue = {
+        ...{ name: bench.queueName(), routing_key: 'a.#', exchange, durable: true },
+        ...{ expires: 600, message_ttl: 60.5, max_length: 1000, max_length_bytes: 1_000_000, max_priority: 5 },
+        queue_arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'nowhere' },
+      };
+      const byPython = () => bench.peer.call('declare', { queue });
+      const byNode = () =>
+        new Queue(queue.name, {
+          exchange: new Exchange(exchange.name, { type: 'topic', durable: false, autoDelete: true }),
+          ...{ routingKey: 'a.#', expires: 600_000, messageTtl: 60_500, maxLength: 1000, maxLengthBytes: 1_000_000 },
+          ...{ maxPriority: 5, queueArguments: queue.queue_arguments },
+        })
+          .bind(bench.connection)
+          .declare();
+      await (first === 'Node' ? byNode() : byPython());
+      await (first === 'Node' ? byPython() : byNode());
+    }
+  });
+});
+
+async function boundByPython(
+  bench: Bench,
+  type: string,
+  binding: { routing_key?: string; binding_arguments?: object },
+  exchangeName = bench.exchangeName(),
+): Promise<{ exchange: Exchange; name: string }> {
+  const name = bench.queueName();
+  await bench.peer.call('declare', { queue: { name, exchange: { name: exchangeName, type }, ...binding } });
+  return { exchange: new Exchange(exchangeName, { type }), name };
+}
+
+async function boundByNode(bench: Bench, type: string, routingKey: string, options: object = {}) {
+  const exchange = new Exchange(bench.exchangeName(), { type });
+  return { exchange, queue: await bench.queue({ exchange, routingKey, ...options }) };
+}
+
+/** Each key is the body, too. */
+async function publishByNode(bench: Bench, exchange: Exchange, keys: readonly string[]): Promise<void> {
+  for (const key of keys) await bench.publish(key, key, { exchange });
+}
+
+async function publishByPython(bench: Bench, exchange: Exchange, keys: readonly string[]): Promise<void> {
+  for (const key of keys) {
+    await bench.peer.call('publish', { body: pack(key), routing_key: key, exchange: described(exchange) });
+  }
+}
+
+function described({ name, type }: Exchange): object {
+  return { name, type };
+}
+
+async function payloadsIn(queue: Queue): Promise<unknown[]> {
+  const found: unknown[] = [];
+  for (let message = await queue.get(); message !== undefined; message = await queue.get()) {
+    await message.ack();
+    found.push(message.payload);
+  }
+  return found;
+}
+
+function expected(form: (key: string) => unknown): Map<string, unknown[]> {
+  return new Map(
+    bindings.map((binding) => [
+      binding,
+      topics.filter(([, ...matches]) => matches.includes(binding)).map(([key]) => form(key)),
+    ]),
+  );
+}

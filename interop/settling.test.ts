@@ -1,0 +1,176 @@
+/** What becomes of a message that one side took: settled, given back, or left by a process that died. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
+import { type Message, type Queue, SimpleQueue } from 'wakame';
+import { type Bench, bodies, inEachColumn, pack, unpacked } from './support/bench.ts';
+import { cell } from './support/matrix.ts';
+import type { PeerMessage } from './support/peer.ts';
+
+inEachColumn('Settling', (bench) => {
+  const { column } = bench;
+  const size = (queue: Queue) => queue.queueDeclare({ passive: true }).then(({ messageCount }) => messageCount);
+  const isEmpty = (queue: Queue) => expect.poll(() => size(queue)).toBe(0);
+
+  cell(column, 'Node → Python', 'ack and reject', async () => {
+    const queue = await bench.queue();
+    for (const how of ['ack', 'reject']) {
+      await bench.publish(queue, how);
+      await pythonSettles(bench, queue, how);
+    }
+    await bench.publish(queue, 'last');
+    const last = await oneByNode(queue);
+    expect([last.payload, last.redelivered]).toEqual(['last', false]);
+    await last.ack();
+    await isEmpty(queue);
+  });
+  cell(column, 'Python → Node', 'ack and reject', async () => {
+    const queue = await bench.queue();
+    for (const how of ['ack', 'reject', 'last']) {
+      await bench.peer.call('publish', { body: pack(how), routing_key: queue.name });
+      if (how === 'last') break;
+      const message = await oneByNode(queue);
+      expect(await (how === 'ack' ? message.ack() : message.reject())).toBe(true);
+    }
+    const [last] = await bench.peer.take(queue.name);
+    expect([last?.body, last?.redelivered]).toEqual([pack('last'), false]);
+    await isEmpty(queue);
+  });
+
+  cell(column, 'Node → Python', 'requeued by Node, redelivered to Python', async () => {
+    const queue = await bench.queue();
+    await bench.publish(queue, 'again', { headers: { kept: 1 }, messageId: 'm1', compression: 'zlib' });
+    const message = await oneByNode(queue);
+    expect(message.redelivered).toBe(false);
+    await message.requeue();
+    const [again] = await bench.peer.take(queue.name);
+    expect([again?.body, again?.redelivered]).toEqual([pack('again'), true]);
+    expect(unpacked(again?.headers)).toMatchObject({ object: expect.arrayContaining([['kept', pack(1)]]) });
+    expect(unpacked(again?.properties)).toMatchObject({ object: expect.arrayContaining([['message_id', pack('m1')]]) });
+    await isEmpty(queue);
+  });
+  cell(column, 'Python → Node', 'requeued by Python, redelivered to Node', async () => {
+    const queue = await bench.queue();
+    const options = { headers: pack({ kept: 1 }), message_id: 'm1', compression: 'zlib' };
+    await bench.peer.call('publish', { body: pack('again'), routing_key: queue.name, ...options });
+    await pythonSettles(bench, queue, 'requeue');
+    const again = await oneByNode(queue);
+    expect([again.payload, again.redelivered]).toEqual(['again', true]);
+    expect([again.headers['kept'], again.properties.messageId]).toEqual([1, 'm1']);
+    await again.ack();
+    await isEmpty(queue);
+  });
+
+  cell(column, 'Node → Python', 'Node takes it and is killed, Python gets it', async () => {
+    const queue = await bench.queue();
+    await bench.publish(queue, 'survives');
+    const child = spawn(process.execPath, [...runTypeScript, taker, bench.url, queue.name], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    for await (const line of createInterface({ input: child.stdout })) if (line === '"survives"') break;
+    child.kill('SIGKILL');
+    await once(child, 'close');
+    const [again] = await bench.peer.take(queue.name, { timeout: 15 });
+    expect([again?.body, again?.redelivered]).toEqual([pack('survives'), true]);
+    await isEmpty(queue);
+  });
+  cell(column, 'Python → Node', 'Python takes it and is killed, Node gets it', async () => {
+    const queue = await bench.queue();
+    await bench.peer.call('publish', { body: pack('survives'), routing_key: queue.name });
+    const doomed = await bench.another();
+    const consumer = await doomed.call<number>('consume', { queue: { name: queue.name, no_declare: true } });
+    expect(await doomed.call('next', { consumer })).toHaveLength(1);
+    await doomed.kill();
+    const again = await oneByNode(queue);
+    expect([again.payload, again.redelivered]).toEqual(['survives', true]);
+    await again.ack();
+    await isEmpty(queue);
+  });
+
+  cell(column, 'Node → Python', 'what a consumer had not settled goes back when it ends', async () => {
+    const queue = await bench.queue();
+    for (const body of [1, 2, 3]) await bench.publish(queue, body);
+    const held: Message[] = [];
+    const consumer = bench.connection.consumer(queue, { onMessage: (message) => held.push(message) });
+    await consumer.consume();
+    await expect.poll(() => held.length).toBe(3);
+    await held[1]?.ack();
+    await consumer.close();
+    const again = await bench.peer.take(queue.name, { count: 2 });
+    expect(again.map(({ redelivered }) => redelivered)).toEqual([true, true]);
+    expect(new Set(bodies(again))).toEqual(new Set([pack(1), pack(3)]));
+    await isEmpty(queue);
+  });
+
+  cell(column, 'Node → Python', 'purge and size', async () => {
+    const queue = await bench.queue();
+    for (const body of [1, 2, 3]) await bench.publish(queue, body);
+    expect(await bench.peer.call('size', { queue: queue.name })).toBe(3);
+    expect(await bench.peer.call('purge', { queue: queue.name })).toBe(3);
+    expect(await size(queue)).toBe(0);
+  });
+  cell(column, 'Python → Node', 'purge and size', async () => {
+    const queue = await bench.queue();
+    for (const body of [1, 2, 3]) await bench.peer.call('publish', { body: pack(body), routing_key: queue.name });
+    expect(await size(queue)).toBe(3);
+    expect(await queue.purge()).toBe(3);
+    expect(await size(queue)).toBe(0);
+  });
+
+  cell(column, 'both', 'SimpleQueue', async () => {
+    const name = bench.queueName();
+    bench.deleteExchange(name);
+    const open = () => bench.peer.call('simple_queue', { name, serializer: 'json', compression: 'zlib' });
+    await open();
+    await using ours = new SimpleQueue(bench.connection, name, { serializer: 'json', compression: 'zstd' });
+    await ours.put({ from: 'Node' });
+    expect(await bench.peer.call('simple_size', { name })).toBe(1);
+    expect(unpacked((await bench.peer.call<PeerMessage>('simple_get', { name })).body)).toEqual(pack({ from: 'Node' }));
+    // Kombu's SimpleQueue goes on consuming after its first `get`.
+    await bench.peer.call('simple_close', { name });
+    await open();
+    await bench.peer.call('simple_put', { name, body: pack({ from: 'Python' }) });
+    expect(await ours.qsize()).toBe(1);
+    const message = await ours.get({ timeout: 5000 });
+    expect(message.payload).toEqual({ from: 'Python' });
+    await message.ack();
+    await expect(ours.getNoWait()).rejects.toMatchObject({ code: 'EMPTY' });
+    await ours.put(1);
+    await bench.peer.call('simple_put', { name, body: pack(2) });
+    expect(await bench.peer.call('simple_clear', { name })).toBe(2);
+    await bench.peer.call('simple_put', { name, body: pack(3) });
+    expect(await ours.clear()).toBe(1);
+    await bench.peer.call('simple_close', { name });
+  });
+});
+
+const taker = fileURLToPath(new URL('support/taker.ts', import.meta.url));
+const runTypeScript = [
+  '--import',
+  new URL('../packages/wakame/test/support/source-loader.mjs', import.meta.url).href,
+] as const;
+
+/** Takes a message and leaves the settling to the caller. */
+async function oneByNode(queue: Queue): Promise<Message> {
+  let found: Message | undefined;
+  await expect
+    .poll(
+      async () => {
+        found = await queue.get();
+        return found;
+      },
+      { timeout: 15_000 },
+    )
+    .toBeDefined();
+  return found as Message;
+}
+
+async function pythonSettles(bench: Bench, queue: Queue, how: string): Promise<void> {
+  const consumer = await bench.peer.call<number>('consume', { queue: { name: queue.name, no_declare: true } });
+  const [message] = await bench.peer.call<PeerMessage[]>('next', { consumer });
+  expect(message?.redelivered).toBe(false);
+  await bench.peer.call('settle', { tag: message?.tag, how });
+  await bench.peer.call('cancel', { consumer });
+}

@@ -1,0 +1,129 @@
+/** What the tests of a column share: a connection of ours, a Python process with one of its own, names that nobody else uses. */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe } from 'vitest';
+import {
+  Connection,
+  type ConsumerOptions,
+  type Message,
+  type Producer,
+  type PublishOptions,
+  Queue,
+  type QueueOptions,
+} from 'wakame';
+import { canonical, normalized } from '../../packages/wakame/test/golden/canonical.ts';
+import { type Column, columns, urlOf } from './columns.ts';
+import { Peer, type PeerMessage } from './peer.ts';
+
+export class Bench {
+  readonly column: Column;
+  readonly #queues: string[] = [];
+  readonly #exchanges: string[] = [];
+  #connection: Connection | undefined;
+  #peer: Peer | undefined;
+  #producer: Producer | undefined;
+
+  constructor(column: Column) {
+    this.column = column;
+  }
+
+  get url(): string {
+    return urlOf(this.column.transport);
+  }
+
+  get connection(): Connection {
+    if (this.#connection === undefined) throw new Error('not connected yet');
+    return this.#connection;
+  }
+
+  get peer(): Peer {
+    if (this.#peer === undefined) throw new Error('not connected yet');
+    return this.#peer;
+  }
+
+  async open(): Promise<void> {
+    this.#connection = new Connection(this.url);
+    [this.#peer] = await Promise.all([Peer.connect(this.column.peer, this.url), this.#connection.connect()]);
+  }
+
+  /** A further Python process. */
+  another(): Promise<Peer> {
+    return Peer.connect(this.column.peer, this.url);
+  }
+
+  async close(): Promise<void> {
+    const channel = this.#connection?.channel();
+    for (const queue of this.#queues) await channel?.queueDelete(queue);
+    for (const exchange of this.#exchanges) await channel?.exchangeDelete(exchange);
+    await this.#connection?.close();
+    await this.#peer?.[Symbol.asyncDispose]();
+  }
+
+  /** A name for a queue; what has it is deleted in the end. */
+  queueName(stem = 'queue'): string {
+    const name = `interop.${stem}.${randomUUID().slice(0, 8)}`;
+    this.#queues.push(name);
+    return name;
+  }
+
+  exchangeName(stem = 'exchange'): string {
+    const name = `interop.${stem}.${randomUUID().slice(0, 8)}`;
+    this.deleteExchange(name);
+    return name;
+  }
+
+  /** An exchange of that name is deleted in the end, too. */
+  deleteExchange(name: string): void {
+    this.#exchanges.push(name);
+  }
+
+  /** A queue that both sides know. */
+  async queue(options: QueueOptions = {}): Promise<Queue> {
+    const queue = new Queue(this.queueName(), options).bind(this.connection);
+    await queue.declare();
+    return queue;
+  }
+
+  /** Publishes to a queue by its name. */
+  async publish(queue: Queue | string, body: unknown, options: PublishOptions = {}): Promise<void> {
+    const routingKey = typeof queue === 'string' ? queue : queue.name;
+    this.#producer ??= this.connection.producer();
+    await this.#producer.publish(body, { routingKey, ...options });
+  }
+}
+
+/** A group of tests for each column, in which a {@link Bench} is open. */
+export function inEachColumn(area: string, define: (bench: Bench) => void): void {
+  describe.each(columns.map((column) => ({ title: `${area}: ${column.key}`, column })))('$title', ({ column }) => {
+    const bench = new Bench(column);
+    beforeAll(() => bench.open());
+    afterAll(() => bench.close());
+    define(bench);
+  });
+}
+
+/** Consumes and acknowledges `count` messages. */
+export async function take<T = unknown>(
+  connection: Connection,
+  queue: Queue<T> | string,
+  count = 1,
+  options: ConsumerOptions<T> = {},
+): Promise<Message<T>[]> {
+  const messages: Message<T>[] = [];
+  const source = typeof queue === 'string' ? new Queue<T>(queue, { noDeclare: true }) : queue;
+  for await (const message of connection.consumer(source, { signal: AbortSignal.timeout(10_000), ...options })) {
+    await message.ack();
+    if (messages.push(message) === count) break;
+  }
+  return messages;
+}
+
+/** For Python, and to compare with what it answers. */
+export const pack = canonical;
+
+/** What Python packed, comparable with {@link pack}. */
+export const unpacked = normalized;
+
+/** The bodies that Python received. */
+export function bodies(messages: readonly PeerMessage[]): unknown[] {
+  return messages.map((message) => normalized(message.body));
+}

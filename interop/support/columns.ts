@@ -1,0 +1,47 @@
+/** The columns of the matrix: each transport with each generation of Python packages. */
+import { brokerUrl } from '../../scripts/lib/brokers/environment.ts';
+import { type PeerName, peerVersion } from '../../scripts/lib/peers/index.ts';
+
+/** A broker that both sides speak to. */
+export interface Transport {
+  /** As in `brokerUrl`. */
+  readonly name: string;
+  readonly title: string;
+  /** The Python package that speaks to it. */
+  readonly client: { readonly distribution: string; readonly title: string };
+  /** Whether its messages are AMQP's own, or Kombu's envelope in a store. */
+  readonly native: boolean;
+  readonly peers: readonly PeerName[];
+}
+
+export interface Column {
+  /** `rabbitmq current` */
+  readonly key: string;
+  readonly transport: Transport;
+  readonly peer: PeerName;
+  /** `Kombu 5.6.2, py-amqp 5.4.0` */
+  readonly versions: string;
+}
+
+const transports: readonly Transport[] = [
+  {
+    name: 'rabbitmq',
+    title: 'RabbitMQ',
+    client: { distribution: 'amqp', title: 'py-amqp' },
+    native: true,
+    peers: ['current', 'previous', 'old'],
+  },
+];
+
+export const columns: readonly Column[] = transports.flatMap((transport) =>
+  transport.peers.map((peer) => ({
+    key: `${transport.name} ${peer}`,
+    transport,
+    peer,
+    versions: `Kombu ${peerVersion(peer, 'kombu')}, ${transport.client.title} ${peerVersion(peer, transport.client.distribution)}`,
+  })),
+);
+
+export function urlOf(transport: Transport): string {
+  return brokerUrl(transport.name);
+}
