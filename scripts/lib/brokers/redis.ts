@@ -38,7 +38,7 @@ export async function startRedis(options: { name: string; config?: string | unde
 const host = '127.0.0.1';
 const second = 1000;
 /** A certificate that signs itself, for localhost and 127.0.0.1. */
-const tls = join(root, 'packages', 'wakame', 'test', 'support', 'tls');
+const tls = join(root, 'scripts', 'lib', 'network', 'tls');
 const certificate = join(tls, 'server.crt');
 
 /** The ports of a server, all on 127.0.0.1. */
