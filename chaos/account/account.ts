@@ -39,6 +39,7 @@ export interface Account {
   readonly deliveries: number;
   readonly duplicates: DuplicateCount;
   readonly kills: number;
+  readonly faults: number;
   readonly recoveries: readonly Recovery[];
   /** Bytes, by role and language: the most that a process took. */
   readonly peakMemory: ReadonlyMap<string, number>;
@@ -78,6 +79,7 @@ export function account(records: Iterable<LedgerRecord>): Account {
     rejected: { 'not-sent': having('not-sent'), refused: having('refused'), unknown: having('unknown') },
     orphaned: having(undefined),
     deliveries: messages.reduce((sum, { deliveries }) => sum + deliveries.length, 0),
+    faults: history.faults.size,
     ...{ duplicates, recoveries, peakMemory, violations },
     kills: workers.filter(({ killedAt }) => killedAt !== undefined).length,
   };

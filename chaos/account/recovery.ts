@@ -2,7 +2,7 @@
 import type { Fault, History } from './history.ts';
 import { hitsPlace } from './hits.ts';
 
-/** Milliseconds from the end of one fault. */
+/** Milliseconds from the end of one fault, unless another one followed too soon. */
 export interface Recovery {
   readonly kind: string;
   /** Until one of the workers that it hit had a message or a confirm. */
@@ -33,7 +33,10 @@ export function measureRecovery(history: History, complain: (text: string) => vo
   return recoveries;
 }
 
-/** From the end of the fault to the next sign of life. The time of further faults is not held against anybody. */
+/**
+ * From the end of the fault to the next sign of life. The time of further faults is not held against anybody, and what they disturbed
+ * is not measured.
+ */
 function waitOf(
   history: History,
   fault: Fault,
@@ -50,7 +53,7 @@ function waitOf(
     complain(`${who} ${how} after ${fault.kind} ended at ${Math.round(fault.until)}`);
     return undefined;
   }
-  return wait;
+  return excused > 0 ? undefined : wait;
 }
 
 /** Milliseconds between these times in which another fault was at work, with a second to get over each. */

@@ -9,7 +9,7 @@ export function report(account: Account): string {
   const { rejected, duplicates, recoveries, violations } = account;
   const minutes = (account.duration / 60_000).toFixed(1);
   const lines = [
-    `chaos ${account.stand}, seed ${account.seed}, ${minutes} min: ${recoveries.length} faults, ${account.kills} kills`,
+    `chaos ${account.stand}, seed ${account.seed}, ${minutes} min: ${account.faults} faults, ${account.kills} kills`,
     '',
     table([
       ['messages published', number(account.published)],

@@ -214,6 +214,13 @@ describe('coming back after a fault', () => {
     expect(recovery).toEqual({ kind: 'cut', first: 110, all: 330 });
   });
 
+  it('is not measured where the next fault came too soon', () => {
+    const log = new Log().fault('cut', ['a']).over().fault('stall', ['b']).send(1).take('a.1', 1).take('b.1', 1).over();
+    const result = account(log.send(2).take('b.1', 2).end().records);
+    expect(result.faults).toBe(2);
+    expect(result.recoveries.map(({ kind }) => kind)).toEqual(['stall']);
+  });
+
   it('a consumer that gets nothing any more', () => {
     const log = new Log().fault('cut', ['a', 'b']).over().send(1).send(2).take('a.1', 1).take('a.1', 2);
     expect(broken(log.end())).toEqual(['silent']);

@@ -29,6 +29,8 @@ export class Entry {
   size: number;
   /** How often it was handed to the transport. */
   attempts = 0;
+  /** An attempt before the present one ended without an answer: whatever the answer to this one is, the message may be there. */
+  mayHaveArrived = false;
   /** Where it was sent last. */
   inner: TransportChannel | undefined;
   /** On the clock of `performance.now()`. */
@@ -90,11 +92,13 @@ export class Entry {
     return this.attempts > 0 ? 'unknown' : 'not-sent';
   }
 
-  /** It is sent on the next incarnation. */
-  enqueueAgain(): void {
+  /** It is sent on the next incarnation. `isSuspect`: it may be the one that the broker has refused. */
+  enqueueAgain(isSuspect: boolean): void {
     clearTimeout(this.timer);
+    const outcome = this.answer?.outcome ?? 'unknown';
     // It never left.
-    if (this.answer?.outcome === 'not-sent') this.attempts--;
+    if (outcome === 'not-sent') this.attempts--;
+    if (outcome === 'unknown' && !isSuspect) this.mayHaveArrived = true;
     this.state = 'queued';
   }
 

@@ -5,7 +5,7 @@ import {
   BufferFullError,
   ChannelError,
   ConnectionClosedError,
-  type MessagingError,
+  MessagingError,
   TimeoutError,
   UnroutableError,
 } from '../errors.js';
@@ -127,9 +127,11 @@ export class Outbox implements ChannelUser {
     if (this.#cursor === entry) this.#pump();
   }
 
-  /** Gives a message up: its caller gets `reason`. What has been sent already may arrive. */
-  drop(entry: Entry, reason: unknown): void {
+  /** Gives a message up: its caller gets `why`. What has been sent already may arrive. */
+  drop(entry: Entry, why: unknown): void {
     if (entry.state === 'done') return;
+    // The answer to the last attempt says nothing of an earlier one.
+    const reason = entry.mayHaveArrived && why instanceof MessagingError ? withOutcome(why, 'unknown') : why;
     if (debug.enabled)
       debug('not published %s: %s', describe(entry), reason instanceof Error ? reason.message : reason);
     // The outcome first: `flush` resolves after it.
@@ -180,7 +182,7 @@ export class Outbox implements ChannelUser {
     for (const entry of sent) {
       if (!entry.isUnderWay) continue;
       if (error === undefined || !this.#mayRetry(entry, innocent, 0)) this.#orphan(entry, innocent);
-      else entry.enqueueAgain();
+      else entry.enqueueAgain(entry.sequence <= this.#oneByOneUpTo);
     }
     this.#inFlight = 0;
     this.#cursor = this.#head;
@@ -262,6 +264,7 @@ export class Outbox implements ChannelUser {
       this.drop(entry, failure);
     } else if (this.#mayRetry(entry, failure, pause)) {
       this.#inFlight--;
+      if (failure.outcome === 'unknown') entry.mayHaveArrived = true;
       entry.state = 'paused';
       entry.answer = failure;
       entry.timer = setTimeout(() => this.#resume(entry, inner), pause);

@@ -1,4 +1,4 @@
-import { type ErrorDetails, MessagingError, PublishError, type PublishOutcome } from '../errors.js';
+import { type ErrorDetails, MessagingError, PublishError, type PublishOutcome, UnroutableError } from '../errors.js';
 import { show } from '../util/check.js';
 
 /** Codes that say what became of one message, whatever became of its channel. */
@@ -15,8 +15,10 @@ export function isFate(error: MessagingError): boolean {
 export function withOutcome(error: MessagingError, outcome: PublishOutcome): MessagingError {
   const { code, replyCode, replyText, classId, methodId, method, phase, host, recoverable, message } = error;
   const facts: ErrorDetails = { code, replyCode, replyText, classId, methodId, method, phase, host, recoverable };
+  const details = { ...facts, outcome, cause: error };
+  if (error instanceof UnroutableError) return new UnroutableError(error.returned, details);
   const type = error.constructor as new (message: string, details: ErrorDetails) => MessagingError;
-  return new type(message, { ...facts, outcome, cause: error });
+  return new type(message, details);
 }
 
 /** Whatever was thrown, as an error of ours with an outcome; `outcome` where it does not know itself. */

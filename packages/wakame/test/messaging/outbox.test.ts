@@ -5,9 +5,11 @@ import { Exchange, Queue } from '../../src/entities/index.js';
 import {
   AccessRefused,
   errorForReply,
+  MessageNacked,
   type MessagingError,
   NotSupportedError,
   RecoverableConnectionError,
+  UnroutableError,
 } from '../../src/errors.js';
 import { Producer, type ProducerOptions } from '../../src/messaging/index.js';
 import { resetWarnings } from '../../src/util/warnings.js';
@@ -56,6 +58,11 @@ const sent = () =>
   broker.log.filter((line) => line.startsWith('publish ')).map((line) => Number(line.match(/q\.(\d+)/)?.[1]));
 
 const reply = (code: number, text: string) => () => errorForReply('channel', code, text, { method: 'basic.publish' });
+
+const noRoute = {
+  ...{ replyCode: 312, replyText: 'NO_ROUTE', exchange: '', routingKey: 'q' },
+  ...{ properties: {}, body: new Uint8Array() },
+};
 
 beforeEach(() => {
   broker = new FakeBroker();
@@ -162,6 +169,26 @@ describe('a loss of the connection', () => {
     const error = await failure(under);
     expect([error.message, error.outcome]).toEqual(['still away', 'unknown']);
     expect(heard).toEqual(['the broker went away', 'still away', 'still away']);
+  });
+
+  test.each([
+    ['refused', () => errorForReply('channel', 403, 'ACCESS_REFUSED', { method: 'basic.publish' })],
+    ['unroutable', () => new UnroutableError(noRoute)],
+    ['nacked', () => new MessageNacked('no', { outcome: 'refused' })],
+    ['not sent', () => new NotSupportedError('not here', { outcome: 'not-sent' })],
+  ])('%s when it was sent again: whether it arrived the first time nobody knows', async (_, refusal) => {
+    const by = producer();
+    await by.publish('first', { routingKey: 'q' });
+    broker.hang('publish');
+    const under = by.publish('x', { routingKey: 'q', mandatory: true });
+    await broker.until(() => broker.count('publish :q confirmed') === 2);
+    broker.rule('publish', () => {
+      throw refusal();
+    });
+    broker.kill();
+    const error = await failure(under);
+    expect([error.code, error.outcome, error.message]).toEqual([refusal().code, 'unknown', refusal().message]);
+    if (error instanceof UnroutableError) expect(error.returned.replyText).toBe(noRoute.replyText);
   });
 
   test('an errback that throws gives the message up', async () => {
