@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { createServer } from 'node:tls';
 
-const read = (name: string) => readFileSync(new URL(`../../../packages/wakame/test/support/tls/${name}`, import.meta.url), 'utf8');
+const read = (name: string) => readFileSync(new URL(`./tls/${name}`, import.meta.url), 'utf8');
 
 /** What a client must trust to accept the front. */
 export const certificate = read('server.crt');
