@@ -1,53 +1,9 @@
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect } from 'vitest';
 import { MessagingError } from '../../src/errors.js';
-import { decodeTable, OutboundBuffer } from '../../src/protocol/index.js';
+import { DecodedProperties, decodeTable, OutboundBuffer } from '../../src/protocol/index.js';
+import { fuzz, mutate, pick, type Random, randomBytes, typed } from '../support/fuzz.js';
 import * as golden from './golden.js';
 import { Receiver } from './receiver.js';
-
-/** A small generator of numbers (mulberry32): the same seed, the same run. */
-function generator(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t ^= t + Math.imul(t ^ (t >>> 7), 61 | t);
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
-
-const BUDGET_MS = 2000;
-const SEED = 20_261_121;
-
-/** Octets that mean something somewhere: frame types, the end octet, type codes, extreme lengths. */
-const MEANINGFUL = [0, 1, 2, 3, 8, 0x7f, 0x80, 0xce, 0xff, ...Buffer.from('AMQPFSVtbBsuIiLlfdDTx')];
-
-function mutate(original: Buffer, random: (below: number) => number): Buffer {
-  let bytes = Buffer.from(original);
-  for (let count = 1 + random(4); count > 0; count--) {
-    const at = random(bytes.length);
-    switch (random(6)) {
-      case 0:
-        bytes[at] = random(256);
-        break;
-      case 1:
-        bytes[at] = MEANINGFUL[random(MEANINGFUL.length)] as number;
-        break;
-      case 2:
-        bytes[at] = (bytes[at] as number) ^ (1 << random(8));
-        break;
-      case 3:
-        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + random(8))]);
-        break;
-      case 4:
-        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(random(at + 1))]);
-        break;
-      default:
-        bytes = bytes.subarray(0, at + 1);
-    }
-    if (bytes.length === 0) return bytes;
-  }
-  return bytes;
-}
 
 function serverStream(): Buffer {
   const out = new OutboundBuffer({ onPending: () => {}, frameMax: 4096 });
@@ -104,7 +60,7 @@ function outcome(chunks: Iterable<Buffer>): { seen: string; error: string | unde
   return { seen: JSON.stringify(seen), error };
 }
 
-function* randomChunks(stream: Buffer, random: (below: number) => number): Iterable<Buffer> {
+function* randomChunks(stream: Buffer, random: Random): Iterable<Buffer> {
   for (let at = 0; at < stream.length; ) {
     const next = at + 1 + random(random(10) === 0 ? 3000 : 12);
     yield Buffer.from(stream.subarray(at, next));
@@ -112,38 +68,64 @@ function* randomChunks(stream: Buffer, random: (below: number) => number): Itera
   }
 }
 
-describe(`mutations (seed ${SEED})`, () => {
-  it('of a stream end in a typed error or none, and alike however the stream is cut', { timeout: 30_000 }, () => {
-    const random = generator(SEED);
-    const original = serverStream();
-    const ends = new Set<string>();
-    let runs = 0;
-    for (const stop = performance.now() + BUDGET_MS; performance.now() < stop; runs++) {
-      const mutant = mutate(original, random);
-      const whole = outcome([mutant]);
-      const cut = outcome(randomChunks(mutant, random));
-      const hint = `run ${runs}: ${mutant.toString('hex')}`;
-      expect(cut.seen, hint).toBe(whole.seen);
-      // A frame with two faults may be refused for either.
-      expect(cut.error === undefined, hint).toBe(whole.error === undefined);
-      ends.add((whole.error ?? '').replace(/\d+/g, 'n').slice(0, 60));
-    }
-    expect(runs).toBeGreaterThan(100);
-    // The mutations reach many different checks.
-    expect(ends.size).toBeGreaterThan(10);
-  });
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 
-  it('of a field table end in a typed error or none', () => {
-    const random = generator(SEED + 1);
-    const original = Buffer.from(golden.TABLE, 'hex');
-    for (let run = 0; run < 20_000; run++) {
-      const mutant = mutate(original, random);
-      try {
-        decodeTable(mutant);
-      } catch (error) {
-        if (!(error instanceof MessagingError))
-          throw new Error(`run ${run}: ${mutant.toString('hex')}`, { cause: error });
-      }
-    }
-  });
+/** However a stream is cut, the same must come of it. */
+function isAlike(stream: Buffer, random: Random): string | undefined {
+  const whole = outcome([stream]);
+  const cut = outcome(randomChunks(stream, random));
+  expect(cut.seen).toBe(whole.seen);
+  // A frame with two faults may be refused for either.
+  expect(cut.error === undefined).toBe(whole.error === undefined);
+  return whole.error;
+}
+
+describe('what ends in a typed error or none, and alike however it is cut', () => {
+  const stream = serverStream();
+  const ends = new Set<string>();
+
+  // The mistakes reach many different checks.
+  afterAll(() => expect(ends.size).toBeGreaterThan(10));
+
+  fuzz(
+    'a stream with mistakes',
+    (random) => mutate(stream, random),
+    (mutant, random) => void ends.add((isAlike(mutant, random) ?? '').replace(/\d+/g, 'n').slice(0, 60)),
+    hex,
+  );
+
+  fuzz(
+    'frames of noise',
+    (random) => {
+      const payload = randomBytes(random, 200);
+      const head = Buffer.alloc(7);
+      head[0] = pick(random, [1, 1, 1, 2, 3, 8, random(256)]);
+      head.writeUInt16BE(random(3), 1);
+      head.writeUInt32BE(random(10) === 0 ? random(2 ** 32) : payload.length, 3);
+      return Buffer.concat([head, payload, Buffer.of(random(10) === 0 ? 0 : 0xce), randomBytes(random, 30)]);
+    },
+    (noise, random) => void isAlike(noise, random),
+    hex,
+  );
+});
+
+describe('what ends in a typed error or none', () => {
+  const table = Buffer.from(golden.TABLE, 'hex');
+  const receiver = new Receiver(4096, 100_000);
+  receiver.execute(serverStream());
+  const properties = receiver.received.flatMap((each) => each.properties?.bytes ?? []);
+
+  fuzz(
+    'a field table',
+    (random) => (random(4) === 0 ? randomBytes(random, 100) : mutate(table, random)),
+    (mutant) => void typed(() => decodeTable(mutant)),
+    hex,
+  );
+
+  fuzz(
+    'properties',
+    (random) => (random(4) === 0 ? randomBytes(random, 60) : mutate(pick(random, properties), random)),
+    (mutant) => void typed(() => new DecodedProperties(mutant).toObject()),
+    hex,
+  );
 });
