@@ -602,7 +602,7 @@ describe('consumers', () => {
     await channel.basicConsume('q', { consumerTag: 'one' }, () => undefined);
   });
 
-  it('handlers that throw or reject harm nothing: handlerError with the delivery', async () => {
+  it('amqplib#334: handlers that throw or reject harm nothing: handlerError with the delivery', async () => {
     const { channel, peer, connection } = await channelOn();
     const failures: [unknown, number | undefined][] = [];
     channel.on('handlerError', (error, delivery) => failures.push([String(error), delivery?.deliveryTag]));

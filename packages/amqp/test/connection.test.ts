@@ -377,7 +377,7 @@ describe('the end by the other side', () => {
     expect(deliveries).toEqual(['a: one', 'b: ', 'c: three']);
   });
 
-  it('cut off at any octet of a stream: lost, never mistaken', async () => {
+  it('py-amqp#330: cut off at any octet of a stream: lost, never mistaken', async () => {
     const { peer } = await pair();
     const stream = peer.record(() => peer.deliver(1, 'ctag-1', 1, 'the body', { contentType: 'text/plain' }));
     for (const cut of [1, 6, 7, 8, 20, stream.length - 1]) {
@@ -510,7 +510,7 @@ describe('listeners that fail', () => {
     }
   });
 
-  it('an event named error does not exist: an unheard loss does not crash', async () => {
+  it('amqplib#690: an event named error does not exist: an unheard loss does not crash', async () => {
     const { connection, peer } = await pair();
     const told = closed(connection);
     peer.reset();

@@ -100,7 +100,7 @@ describe('what the client says', () => {
     expect(connection.heartbeat).toBe((heartbeat as number) * 1000);
   });
 
-  it('proposes frames of 128 KiB, which RabbitMQ 4.1 takes (it refuses less than 8 KiB)', async () => {
+  it('amqplib#791, rascal#241: proposes frames of 128 KiB, which RabbitMQ 4.1 takes (it refuses less than 8 KiB)', async () => {
     const broker = await fakeBroker(async (peer) => {
       const { tuneOk } = await peer.handshake({ tune: { frameMax: 131_072, channelMax: 2047, heartbeat: 60 } });
       expect(tuneOk).toEqual({ frameMax: 131_072, channelMax: 2047, heartbeat: 60 });
@@ -283,7 +283,7 @@ describe('refusals', () => {
     expect(error).toMatchObject({ code: 'CONNECT_FAILED', phase: 'open', recoverable: true });
   });
 
-  it('a frame_max below 4096 (tiny frames exhaust memory)', async () => {
+  it('GHSA-37f9-7m79-6866: a frame_max below 4096 (tiny frames exhaust memory)', async () => {
     const error = await failure(async (peer, index) => {
       await login(peer, index);
       peer.send(0, 'connection.tune', { channelMax: 0, frameMax: 16, heartbeat: 0 });

@@ -95,7 +95,7 @@ describe('Heartbeat', () => {
 describe('heartbeats of a connection', () => {
   const withHeartbeat = { tune: { heartbeat: 1 } };
 
-  it('are sent, and a peer that sends some stays connected', async () => {
+  it('py-amqp#6, py-amqp#60: are sent, and a peer that sends some stays connected', async () => {
     const { connection, peer } = await pair(async (fake) => {
       await fake.handshake(withHeartbeat);
       await fake.serve();
@@ -110,7 +110,7 @@ describe('heartbeats of a connection', () => {
     }
   });
 
-  it('missed: HEARTBEAT_TIMEOUT after two intervals; the half-open socket is dropped', async () => {
+  it('cloudamqp#95, cloudamqp#31: missed: HEARTBEAT_TIMEOUT after two intervals; the half-open socket is dropped', async () => {
     const { connection, peer } = await pair((fake) => void fake.handshake(withHeartbeat));
     const started = performance.now();
     const [error] = await once(connection, 'close');
@@ -119,7 +119,7 @@ describe('heartbeats of a connection', () => {
     await peer.hangup();
   });
 
-  it('a handler that blocks the event loop longer than two intervals does not cost the connection', async () => {
+  it('amqplib#261, amqplib#750: a handler that blocks the event loop longer than two intervals does not cost the connection', async () => {
     const { connection, peer } = await pair(async (fake) => {
       await fake.handshake(withHeartbeat);
       await fake.serve();

@@ -67,7 +67,7 @@ describe('ConfirmRing', () => {
 });
 
 describe('confirms', () => {
-  it('settle the very message, out of order, one by one and many at once', async () => {
+  it('ACM#142: settle the very message, out of order, one by one and many at once', async () => {
     const { channel, peer } = await confirming();
     const order: string[] = [];
     const publishes = Array.from({ length: 6 }, (_, index) =>
@@ -131,7 +131,7 @@ describe('confirms', () => {
     await good;
   });
 
-  it('amqplib: headers beyond 64 KiB arrive whole', async () => {
+  it('amqplib#867: headers beyond 64 KiB arrive whole', async () => {
     const { channel, peer } = await confirming();
     const headers = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`h${index}`, 'v'.repeat(1000)]));
     const publish = channel.basicPublish('', 'q', 'x', { headers });
@@ -152,7 +152,7 @@ describe('confirms', () => {
     }
   });
 
-  it('amqplib: pending confirms are told when the channel dies', async () => {
+  it('amqplib#191: pending confirms are told when the channel dies', async () => {
     const { channel, peer } = await confirming();
     const publishes = Promise.allSettled([1, 2, 3].map((n) => channel.basicPublish('', 'q', `${n}`)));
     await published(peer, 3);
@@ -323,7 +323,7 @@ describe('without confirms', () => {
     }
   });
 
-  it('publishes wait while 16 MiB are unsent, and go on when they drained', async () => {
+  it('amqplib#512, amqplib#841: publishes wait while 16 MiB are unsent, and go on when they drained', async () => {
     const { connection, peer } = await pair();
     const channel = await connection.channel();
     peer.pause();

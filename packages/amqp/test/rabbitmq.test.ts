@@ -238,7 +238,7 @@ describe('RabbitMQ: methods', () => {
 });
 
 describe('RabbitMQ: errors', () => {
-  it('are typed, with the method; the connection and its other channels go on', async () => {
+  it('amqplib#649: are typed, with the method; the connection and its other channels go on', async () => {
     const other = await connection.channel();
     const name = await queue(other);
     const exclusive = await connect(rabbitUrl());

@@ -112,7 +112,7 @@ describe('a stream of frames', () => {
     );
   });
 
-  it('with a content header spread over three reads is put together (an amqp-client.js bug)', () => {
+  it('cloudamqp#255: with a content header spread over three reads is put together', () => {
     const header = frame(2, 1, '003c00000000000000000000200000000000');
     expect(parse([header.subarray(0, 3), header.subarray(3, 12), header.subarray(12)])).toEqual(parse([header]));
   });
@@ -230,7 +230,7 @@ describe('a broken stream', () => {
     expect(error.message).toContain(`a frame of ${frameMax + 1} bytes on channel 1, agreed were at most ${frameMax}`);
   });
 
-  it('takes memory for what has come, not for what is announced (an amqplib bug)', () => {
+  it('GHSA-37f9-7m79-6866: takes memory for what has come, not for what is announced', () => {
     const parser = new FrameParser(new Recorder(), 0);
     const before = process.memoryUsage().arrayBuffers;
     parser.execute(Buffer.from('01000107fffff8003c0050', 'hex'));

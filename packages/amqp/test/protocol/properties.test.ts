@@ -66,7 +66,7 @@ describe('basic properties', () => {
     assert.deepEqual(new DecodedProperties(bytes).toObject(), { [name]: value });
   });
 
-  it('are written when they are zero or empty (an amqp-client.js bug), and not when undefined', () => {
+  it('cloudamqp: are written when they are zero or empty, and not when undefined', () => {
     const properties = { priority: 0, headers: {}, contentType: '', correlationId: undefined };
     expect(encode(properties).toString('hex')).toBe('a800000000000000');
     expect(new DecodedProperties(encode(properties)).toObject()).toEqual({ priority: 0, headers: {}, contentType: '' });

@@ -81,7 +81,7 @@ describe('writing a field table', () => {
     );
   });
 
-  it('uses only type codes that every py-amqp reads', () => {
+  it('kombu#2354, py-amqp#469, py-amqp#438: uses only type codes that every py-amqp reads', () => {
     const codes = new Set<string>();
     fc.assert(
       fc.property(
@@ -139,7 +139,7 @@ describe('writing a field table', () => {
     expect(encodeTable({ t: runInNewContext('new Date(5000)') })).toEqual(encodeTable({ t: new Date(5000) }));
   });
 
-  it('is not cut off at 64 KiB (an amqplib bug)', () => {
+  it('amqplib#867: is not cut off at 64 KiB', () => {
     const table = { long: 'é'.repeat(60_000), list: Array.from({ length: 20_000 }, (_, i) => `item ${i}`) };
     assert.deepEqual(decodeTable(encodeTable(table)), table);
   });
@@ -279,7 +279,7 @@ describe('reading a field table', () => {
     expect(encodeTable(table)).toEqual(hostile);
   });
 
-  it('does not share memory with what it read from', () => {
+  it('cloudamqp#206: does not share memory with what it read from', () => {
     const bytes = encodeTable({ raw: typed.bytes(Buffer.from('abc')), odd: Buffer.of(0xff) });
     const table = decodeTable(bytes);
     bytes.fill(0);

@@ -17,7 +17,7 @@ if (!(SECONDS > 0)) throw new TypeError('WAKAME_FUZZ_SECONDS must be a number of
 /** No input may take longer, in milliseconds, on a machine that has other things to do. */
 const LONGEST = 5000;
 /** Memory that all inputs together may make the process grow by, garbage included. */
-const MOST_GROWTH = 500 * 1024 * 1024;
+const MOST_GROWTH = 700 * 1024 * 1024;
 
 /** A small generator of numbers (mulberry32): the same seed, the same run. */
 export function generator(seed: number): Random {

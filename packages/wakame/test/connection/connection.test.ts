@@ -184,7 +184,7 @@ describe('channels', () => {
     expect(connection.defaultChannel()).not.toBe(other);
   });
 
-  test('deliveries belong to their incarnation: an old tag never settles a new message', async () => {
+  test('ACM#362: deliveries belong to their incarnation: an old tag never settles a new message', async () => {
     const connection = make();
     const channel = connection.channel();
     await channel.queueDeclare('q');

@@ -146,7 +146,7 @@ describe('staying alive', () => {
     expect(broker.tries).toHaveLength(1);
   });
 
-  test('celery 8030: losses at every step of every recovery, and every consumer consumes in the end', async () => {
+  test('celery#8030, celery#10205, BullMQ#3185: losses at every step of every recovery, and every consumer consumes in the end', async () => {
     await connection.close();
     connect({ transportOptions: { intervalStart: 5, intervalStep: 0 } });
     for (const name of ['a', 'b', 'c']) await connection.topology.declareQueue({ name });

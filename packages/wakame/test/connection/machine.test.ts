@@ -277,7 +277,7 @@ describe('several hosts', () => {
   const hosts = ['fake://a', 'fake://b', 'fake://c'];
   const tried = () => broker.tries.map(({ hostname }) => hostname);
 
-  test('a full cycle is tried before any pause', async () => {
+  test('kombu#706, kombu#1970: a full cycle is tried before any pause', async () => {
     broker.refuse('open', refused, 2);
     const started = performance.now();
     await connection({}, hosts).connect();
@@ -285,13 +285,13 @@ describe('several hosts', () => {
     expect(performance.now() - started).toBeLessThan(1000);
   });
 
-  test('kombu connect() tried two hosts only: here every host, again and again until the deadline', async () => {
+  test('kombu#1594: connect() tried two hosts only: here every host, again and again until the deadline', async () => {
     broker.refuse('open', refused, 5);
     await connection({}, hosts).connect();
     expect(tried()).toEqual(['a', 'b', 'c', 'a', 'b', 'c']);
   });
 
-  test('after a loss the next host is taken, and failover is told', async () => {
+  test('amqplib#319: after a loss the next host is taken, and failover is told', async () => {
     const made = connection({}, 'fake://a;fake://b');
     await made.connect();
     const failover = vi.fn();

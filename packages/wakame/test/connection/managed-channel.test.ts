@@ -77,7 +77,7 @@ describe('opening', () => {
     await channel.open();
   });
 
-  test('a connection lost while the channel opens does not refuse it', async () => {
+  test('rabbitmq-client#62: a connection lost while the channel opens does not refuse it', async () => {
     const remove = broker.rule('openChannel', ({ connection: inner }) => {
       remove();
       inner?.lose(new RecoverableConnectionError('gone'));
@@ -143,7 +143,7 @@ describe('losses', () => {
     expect(user.entries).toEqual(['opened 1', 'lost 1: the broker went away', 'opened 1']);
   });
 
-  test('amqp-connection-manager 347: a channel closed alone by an error comes back', async () => {
+  test('ACM#347, ACM#230: a channel closed alone by an error comes back', async () => {
     const user = diary();
     const channel = new ManagedChannel(connection, 'consume', user);
     const first = await channel.open();

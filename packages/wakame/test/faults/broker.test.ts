@@ -71,7 +71,7 @@ async function lose(connection: Connection, meanwhile: () => Promise<unknown> = 
   await recovered;
 }
 
-it('a memory alarm: publishes wait, consumers go on and settle, and all is sent when it is over', async () => {
+it('celery#2689, py-amqp#293: a memory alarm: publishes wait, consumers go on and settle, and all is sent when it is over', async () => {
   const connection = connectTo(broker.url);
   const queue = queueOf(connection);
   await queue.declare();

@@ -205,7 +205,7 @@ describe('oversized headers', () => {
 });
 
 describe('a line that fails', () => {
-  it('half-open: heartbeats notice, and what was in flight is sent again', async () => {
+  it('py-amqp#452: half-open: heartbeats notice, and what was in flight is sent again', async () => {
     const connection = connectTo(through(proxy, broker.url), { heartbeat: 1000 });
     const queue = new Queue<number>('wakame.errors.half-open').bind(connection);
     await queue.declare();
@@ -307,7 +307,7 @@ describe('a line that fails', () => {
 });
 
 describe('a broker that is killed', () => {
-  it('without retry the operations that suffered say so; with retry they succeed when it is back', async () => {
+  it('celery.node#37: without retry the operations that suffered say so; with retry they succeed when it is back', async () => {
     const connection = connectTo(broker.url);
     const queue = new Queue<string>('wakame.errors.killed').bind(connection);
     await queue.declare();

@@ -84,7 +84,7 @@ describe('memory of a publisher', () => {
     expect(report.heapGrowth).toBeLessThan(100 * MIB);
   });
 
-  it('confirmed, with a thousand always in flight', { timeout }, async () => {
+  it('amqplib#147: confirmed, with a thousand always in flight', { timeout }, async () => {
     const report = await published('confirmed', 256, () => {});
     expect(report.mostInFlight).toBe(1000);
     expect(report.rssGrowth).toBeLessThan(100 * MIB);

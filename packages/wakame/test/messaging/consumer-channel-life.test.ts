@@ -25,7 +25,7 @@ afterEach(async () => {
   await connection.close({ timeout: 200 });
 });
 
-test('qos comes before consume, with the options of the queue', async () => {
+test('kombu#2469: qos comes before consume, with the options of the queue', async () => {
   const consumer = new Consumer(connection, {
     queues: new Queue('q', { consumerArguments: { 'x-priority': 5 }, noAck: true }),
     ...{ prefetch: 7, tagPrefix: 'mine-', onMessage: () => undefined },

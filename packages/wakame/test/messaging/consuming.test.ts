@@ -523,7 +523,7 @@ onEachBroker('consuming', (t) => {
     expect(queue.name).toBe('');
   });
 
-  test('a lost connection does not end it: consuming goes on, what is in hand is stale or still ours', async () => {
+  test('amqp-ts#76, runmq#21: a lost connection does not end it: consuming goes on, what is in hand is stale or still ours', async () => {
     const queue = t.queue<number>('lost');
     await queue.declare();
     await t.fill(queue, 1);

@@ -76,7 +76,7 @@ afterEach(async () => {
 });
 
 describe('a loss of the connection', () => {
-  test('what was under way is sent again, in order, and its attempts are counted', async () => {
+  test('rabbitmq-client#45: what was under way is sent again, in order, and its attempts are counted', async () => {
     const by = producer();
     await by.publish('first', { routingKey: 'q' });
     broker.hang('publish');
@@ -364,7 +364,7 @@ describe('errors of one message', () => {
 });
 
 describe('deadlines', () => {
-  test('TIMEOUT, not-sent, with the cause, when the broker is away', async () => {
+  test('ACM#45, celery#4296, celery#6911: TIMEOUT, not-sent, with the cause, when the broker is away', async () => {
     await connection.connect();
     broker.refuse('open', () => new RecoverableConnectionError('no route'), 1000);
     broker.kill();

@@ -12,7 +12,7 @@ import { eventually, failure, onEachBroker, payloads, sequence } from './support
 const MIB = 1 << 20;
 
 onEachBroker('publishing', (t) => {
-  test('settles with { attempts } once the broker has the message', async () => {
+  test('celery#5410: settles with { attempts } once the broker has the message', async () => {
     const queue = t.queue<string>('settles');
     await queue.declare();
     expect(await t.producer().publish('a', { routingKey: queue.name })).toEqual({ attempts: 1 });

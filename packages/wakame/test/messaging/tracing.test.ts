@@ -50,7 +50,7 @@ test('nobody listens: the channels know', () => {
   for (const channel of Object.values(tracing)) expect(channel.hasSubscribers).toBe(false);
 });
 
-test('publish, receive, process and settle, each with its beginning and end', async () => {
+test('opentelemetry-ext-js#84, opentelemetry-js#2797: publish, receive, process and settle, each with its beginning and end', async () => {
   const logs = Object.fromEntries(NAMES.map((name) => [name, listen(name)]));
   const handled = new Count();
   const consumer = new Consumer(connection, {

@@ -200,7 +200,7 @@ describe('on RabbitMQ', () => {
     30_000,
   );
 
-  test('celery 9867: a message may be delayed again with the headers that it came with', async () => {
+  test('celery#9867: a message may be delayed again with the headers that it came with', async () => {
     const queue = `${id}.again`;
     const seen = await consume(queue);
     await channel.publish(message({ routingKey: queue, notBefore: Date.now() + 1000 }));

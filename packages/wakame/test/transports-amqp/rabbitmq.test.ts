@@ -214,7 +214,7 @@ describe('publishing', () => {
 });
 
 describe('recovery', () => {
-  test('a connection closed by an administrator comes back with everything', async () => {
+  test('amqplib#102, amqplib#153, cloudamqp#176: a connection closed by an administrator comes back with everything', async () => {
     const { connection, kill } = connect();
     const durable = name();
     const own = connection.channel();
@@ -293,7 +293,7 @@ describe('recovery', () => {
     await vi.waitFor(() => expect(seen).toEqual(['x']));
   });
 
-  test('acknowledging twice closes the channel, which comes back and consumes', async () => {
+  test('moleculer#692: acknowledging twice closes the channel, which comes back and consumes', async () => {
     const { connection } = connect();
     const queue = name();
     const own = connection.channel();
