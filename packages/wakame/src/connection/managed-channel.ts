@@ -14,6 +14,7 @@ import {
   ConnectionError,
   type MessagingError,
   RecoverableConnectionError,
+  ResourceError,
   TimeoutError,
 } from '../errors.js';
 import { debug } from '../tracing.js';
@@ -28,6 +29,7 @@ import { sleep } from '../util/abort.js';
 import { jitteredBackoff } from '../util/backoff.js';
 import { Deadline, withDeadline } from '../util/deadline.js';
 import { noop } from '../util/noop.js';
+import { warnOnce } from '../util/warnings.js';
 import { DEFAULTS } from './defaults.js';
 import type { ConnectionState } from './machine.js';
 import { asMessagingError, isCollateral, type ReadyOptions, Waiter, type WaitOptions } from './waiters.js';
@@ -74,6 +76,10 @@ export interface RunOptions extends WaitOptions {
 const SHORT_LIFE = 1_000;
 /** Bounds that wait: the errors of single requests must not hold up the others for long. */
 const MOST_SHORT_LIVES = 5;
+/** More than this on one connection are most often forgotten ones. */
+const MANY_CHANNELS = 500;
+const REMEDY =
+  'each Producer and each Consumer has one until it is closed: make one for many messages rather than one for each, or close() it';
 
 export class ManagedChannel {
   readonly #host: ChannelHost;
@@ -253,7 +259,8 @@ export class ManagedChannel {
     }
   }
 
-  #giveUp(error?: unknown): void {
+  #giveUp(thrown?: unknown): void {
+    const error = withRemedy(thrown);
     this.#state = 'idle';
     this.#step.abort(error);
     for (const waiter of this.#takeWaiters()) waiter.reject(error);
@@ -334,6 +341,8 @@ export class ManagedChannel {
     this.#state = 'open';
     this.#openedAt = performance.now();
     this.#host.channels.add(this);
+    if (this.#host.channels.size >= MANY_CHANNELS)
+      warnOnce('many-channels', `${MANY_CHANNELS} channels are open; ${REMEDY}`);
     for (const waiter of this.#takeWaiters()) waiter.resolve(inner);
   }
 
@@ -352,4 +361,14 @@ export class ManagedChannel {
       void this.#reopen();
     }
   }
+}
+
+/** The error of a connection that has no channel left, with what to do about it. */
+function withRemedy(error: unknown): unknown {
+  if (!(error instanceof ResourceError) || error.code !== 'CHANNEL_LIMIT') return error;
+  return new ResourceError(`${error.message}; ${REMEDY}`, {
+    code: error.code,
+    cause: error,
+    recoverable: error.recoverable,
+  });
 }

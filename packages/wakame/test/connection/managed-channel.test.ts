@@ -1,7 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Connection, type ConnectionOptions } from '../../src/connection/index.js';
 import { type ChannelUser, ManagedChannel } from '../../src/connection/managed-channel.js';
-import { AccessRefused, type MessagingError, NotFound, RecoverableConnectionError } from '../../src/errors.js';
+import {
+  AccessRefused,
+  type MessagingError,
+  NotFound,
+  RecoverableConnectionError,
+  ResourceError,
+} from '../../src/errors.js';
 import type { TransportChannel } from '../../src/transport/contract.js';
 import { FakeBroker, type FakeChannel, turn } from '../support/fake-transport.js';
 
@@ -62,6 +68,14 @@ describe('opening', () => {
     await channel.open();
     expect(channel.state).toBe('open');
     expect(problems).toEqual([]);
+  });
+
+  test('a connection without a channel to spare says what to do', async () => {
+    const full = () => new ResourceError('all 2047 channels are in use', { code: 'CHANNEL_LIMIT' });
+    broker.refuse('openChannel', full);
+    const error = await new ManagedChannel(connection, 'publish', {}).open().catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'CHANNEL_LIMIT' });
+    expect(String(error)).toMatch(/one for many messages rather than one for each, or close\(\) it/);
   });
 
   test('a user that rejects at the first opening refuses it', async () => {

@@ -48,6 +48,13 @@ const LONGEST_EXPIRY = 2 ** 32 - 1;
 /** Headers by which RabbitMQ tells that a dead-lettered message goes round in circles, and drops it. */
 const DEATH_HEADERS = /^x-(?:death$|(?:first|last)-death-)/;
 
+/**
+ * The property `expiration` cannot go with a delay: RabbitMQ would apply it to the waiting already, and takes it off a message that it
+ * dead-letters, which is how the message travels.
+ */
+const EXPIRATION =
+  'RabbitMQ cannot keep the expiration of a message that it delays: give the queue that it goes to a messageTtl instead';
+
 interface Host {
   openChannel(
     role: 'consume',
@@ -79,7 +86,7 @@ export class DelayedDelivery {
       throw notSent(new InvalidArgumentError(`a message can be delayed by ${longest} at most, not ${show(seconds)} s`));
     }
     if (message.properties.expiration !== undefined) {
-      throw notSent(new NotSupportedError('RabbitMQ cannot keep the expiration of a message that it delays'));
+      throw notSent(new NotSupportedError(EXPIRATION));
     }
     const { exchange, routingKey } = message;
     const destination = dueQueue(exchange, routingKey, seconds);
