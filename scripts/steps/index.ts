@@ -1,3 +1,4 @@
+import { bench } from './bench.ts';
 import { build } from './build.ts';
 import { chaos } from './chaos.ts';
 import { examples } from './examples.ts';
@@ -15,4 +16,5 @@ export const checks: ReadonlyMap<string, (options: { fix: boolean }) => Promise<
   ['packages', packages],
   ['examples', examples],
   ['chaos', chaos],
+  ['bench', bench],
 ]);

@@ -1,0 +1,69 @@
+/**
+ * npm run bench [-- options]: measures Wakame beside the clients that could be used instead of it, prints tables, and writes them into
+ * docs/performance.md.
+ *
+ *   --rounds N      how often each is measured (default 5)
+ *   --only TEXT,…   only scenarios with one of these in `suite/scenario` or `suite/scenario/adapter`; nothing is written then
+ *   --quick         one short round of a few: that it works, nothing else
+ */
+
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { brokersNamed, release, up } from '../scripts/lib/brokers/index.ts';
+import { fetchPeers } from './lib/peers.ts';
+import { startServer, stopServers } from './lib/processes.ts';
+import { type Case, type Result, runRounds } from './lib/run.ts';
+import { report, writeReport } from './report.ts';
+import { nullBrokerCases, rabbitmqCases } from './suites/amqp.ts';
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string' },
+    only: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+  },
+});
+const quick = values.quick;
+const rounds = quick ? 1 : Number(values.rounds ?? 5);
+if (!Number.isInteger(rounds) || rounds < 1) throw new RangeError(`--rounds must be a whole number above 0`);
+const times = quick ? { warmUp: 30, measure: 50 } : { warmUp: 700, measure: 1000 };
+const only = values.only?.split(',');
+
+/** With --quick: every participant once, and ours a little more. */
+const QUICK = /^(confirm-256\/|(publish-celery|consume-json|consumers-100|round-trip|unconfirmed)\/wakame)/;
+
+function wantedIn(suite: string): (scenario: string, adapter: string) => boolean {
+  return (scenario, adapter) => {
+    if (quick) return QUICK.test(`${scenario}/${adapter}`);
+    const name = `${suite}/${scenario}/${adapter}`;
+    return only?.some((text) => name.includes(text)) ?? true;
+  };
+}
+
+async function main(): Promise<Result[]> {
+  await fetchPeers();
+  const port = await startServer(fileURLToPath(new URL('amqp/null-broker.ts', import.meta.url)));
+  const cases: Case[] = nullBrokerCases({
+    ...{ url: `amqp://guest:guest@127.0.0.1:${port}/`, ...times, wanted: wantedIn('null broker') },
+  });
+  if (!quick) cases.push(...(await realBrokers()));
+  return await runRounds(cases, rounds);
+}
+
+async function realBrokers(): Promise<Case[]> {
+  const wanted = wantedIn('RabbitMQ');
+  const probe = rabbitmqCases({ url: '', ...times, wanted });
+  if (probe.length === 0) return [];
+  const [rabbitmq] = brokersNamed(['rabbitmq']);
+  const { variables } = await up(rabbitmq!, { keep: false });
+  return rabbitmqCases({ url: variables.WAKAME_TEST_RABBITMQ_URL ?? '', ...times, wanted });
+}
+
+try {
+  const results = await main();
+  console.log(report(results, !quick));
+  if (!quick && only === undefined) writeReport(results, rounds);
+} finally {
+  stopServers();
+  if (!quick) await release();
+}

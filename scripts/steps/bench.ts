@@ -1,0 +1,6 @@
+import { run } from '../lib/command.ts';
+
+/** Whether the benchmark works; how fast anything is, it does not look at. Needs the build. */
+export async function bench(): Promise<void> {
+  await run('node', ['bench/main.ts', '--quick']);
+}
