@@ -6,6 +6,7 @@ import { iterating } from './iterating.js';
 import { lifecycle } from './lifecycle.js';
 import { limits } from './limits.js';
 import { load } from './load.js';
+import { mailboxes } from './mailboxes.js';
 import { messages } from './messages.js';
 import { processes } from './processes.js';
 import { publishing } from './publishing.js';
@@ -27,6 +28,7 @@ export const conformanceCases: readonly ConformanceCase[] = [
   ...limits,
   ...lifecycle,
   ...simple,
+  ...mailboxes,
   ...recovery,
   ...processes,
   ...load,
