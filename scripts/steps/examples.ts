@@ -50,6 +50,8 @@ function programs(urls: readonly string[]): (readonly [string, ...string[]])[] {
     ...urls
       .filter((url) => url.startsWith('amqp:'))
       .flatMap((url) => [['amqp/publish.ts', url] as const, ['amqp/consume.ts', url] as const]),
+    // Two processes, which need a broker that both can reach.
+    ...urls.map((url) => ['mailbox/main.ts', url] as const),
     ['demo/main.ts'],
     ...urls.map((url) => ['demo/main.ts', '--url', url] as const),
   ];
