@@ -34,7 +34,7 @@ export async function startRabbitmq(options: {
 }): Promise<RabbitmqServer> {
   if (!/^[a-z0-9-]+$/.test(options.name)) throw new TypeError(`not a name for a server: '${options.name}'`);
   const folder = join(stateFolder, `rabbitmq-${options.name}`);
-  const server = await RabbitmqServer.open(folder, options.config, options.tls);
+  const server = await RabbitmqServer.open(folder, options);
   await server.kill();
   await server.start({ fresh: true });
   return server;
@@ -44,6 +44,23 @@ export async function startRabbitmq(options: {
 interface TlsFiles {
   readonly certificate: string;
   readonly key: string;
+}
+
+/** What makes a server a node of a cluster: see `rabbitmq-cluster.ts`. */
+export interface Membership {
+  /** The secret that the nodes know each other by. */
+  readonly cookie: string;
+  /** The port of its directory of nodes, which somebody else runs: the server starts no epmd. */
+  readonly epmd: number;
+  /** Further options of its Erlang machine. */
+  readonly erlangOptions: string;
+}
+
+/** How a server is set up. */
+export interface RabbitmqOptions {
+  readonly config?: string | undefined;
+  readonly tls?: TlsFiles | undefined;
+  readonly membership?: Membership | undefined;
 }
 
 /** The ports of a server, all on 127.0.0.1. */
@@ -67,21 +84,23 @@ export class RabbitmqServer implements Server {
   readonly node: string;
   readonly #config: string;
   readonly #tls: TlsFiles | undefined;
+  readonly #membership: Membership | undefined;
   #ports: Ports;
 
-  private constructor(folder: string, config: string, ports: Ports, tls: TlsFiles | undefined) {
+  private constructor(folder: string, ports: Ports, { config = '', tls, membership }: RabbitmqOptions) {
     this.folder = folder;
     this.node = `wakame-${createHash('sha256').update(folder).digest('hex').slice(0, 8)}@localhost`;
     this.#config = config;
     this.#ports = ports;
     this.#tls = tls;
+    this.#membership = membership;
   }
 
-  static async open(folder: string, config = '', tls?: TlsFiles): Promise<RabbitmqServer> {
+  static async open(folder: string, options: RabbitmqOptions = {}): Promise<RabbitmqServer> {
     const file = portsFile(folder);
     const known = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Partial<Ports>) : {};
     const ports = known.tls === undefined ? await choosePorts(folder) : (known as Ports);
-    return new RabbitmqServer(folder, config, ports, tls);
+    return new RabbitmqServer(folder, ports, options);
   }
 
   /** `amqp://guest:guest@127.0.0.1:<port>//`, the vhost `/` as Kombu writes it. */
@@ -177,6 +196,10 @@ export class RabbitmqServer implements Server {
       this.#ports = await choosePorts(this.folder);
     }
     mkdirSync(join(this.folder, 'log'), { recursive: true });
+    const cookie = join(this.folder, '.erlang.cookie');
+    if (this.#membership !== undefined && !existsSync(cookie)) {
+      writeFileSync(cookie, this.#membership.cookie, { mode: 0o400 });
+    }
     writeFileSync(portsFile(this.folder), JSON.stringify(this.#ports));
     writeFileSync(join(this.folder, 'enabled_plugins'), '[rabbitmq_management].\n');
     // Instead of the machine's own in /etc/rabbitmq.
@@ -204,7 +227,7 @@ export class RabbitmqServer implements Server {
   }
 
   async #launch(): Promise<void> {
-    const { epmd, amqp } = this.#ports;
+    const { amqp } = this.#ports;
     const log = join(this.folder, 'log', 'console.log');
     const output = openSync(log, 'w');
     const options = {
@@ -213,12 +236,14 @@ export class RabbitmqServer implements Server {
       cwd: this.folder,
       env: this.#environment(),
     };
-    // Without one of its own the server would start an epmd as a daemon, which stays when the server ends.
-    const directory = spawn('epmd', ['-address', host, '-port', String(epmd)], options);
-    const server = spawn(command('rabbitmq-server'), [], options);
+    const children = [spawn(command('rabbitmq-server'), [], options)];
+    if (this.#membership === undefined) {
+      // Without one of its own the server would start an epmd as a daemon, which stays when the server ends.
+      children.unshift(spawn('epmd', ['-address', host, '-port', String(this.#epmdPort)], options));
+    }
     closeSync(output);
     let failure: string | undefined;
-    for (const child of [directory, server]) {
+    for (const child of children) {
       child.once('error', (error) => {
         failure = error.message;
       });
@@ -273,25 +298,31 @@ export class RabbitmqServer implements Server {
     return findProcesses((line) => line.includes(` -home ${this.folder} `) && line.includes(' -s rabbit boot '));
   }
 
+  get #epmdPort(): number {
+    return this.#membership?.epmd ?? this.#ports.epmd;
+  }
+
+  /** Its own. */
   #epmds(): number[] {
-    return findProcesses((line) => line.startsWith('epmd ') && line.includes(` -port ${this.#ports.epmd} `));
+    if (this.#membership !== undefined) return [];
+    return findProcesses((line) => line.startsWith('epmd ') && line.includes(` -port ${this.#epmdPort} `));
   }
 
   #environment(): NodeJS.ProcessEnv {
     const loopback = '-kernel inet_dist_use_interface {127,0,0,1}';
-    const { amqp, distribution, epmd } = this.#ports;
+    const { amqp, distribution } = this.#ports;
     return {
       ...withoutSettings(process.env),
       // Where Erlang keeps the cookie, the secret that nodes and rabbitmqctl know each other by.
       HOME: this.folder,
       ERL_CRASH_DUMP_SECONDS: '0',
       ERL_EPMD_ADDRESS: host,
-      ERL_EPMD_PORT: String(epmd),
+      ERL_EPMD_PORT: String(this.#epmdPort),
       RABBITMQ_NODENAME: this.node,
       RABBITMQ_NODE_IP_ADDRESS: host,
       RABBITMQ_NODE_PORT: String(amqp),
       RABBITMQ_DIST_PORT: String(distribution),
-      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: loopback,
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: [loopback, this.#membership?.erlangOptions ?? ''].join(' '),
       RABBITMQ_CTL_ERL_ARGS: loopback,
       RABBITMQ_CONF_ENV_FILE: join(this.folder, 'rabbitmq-env.conf'),
       RABBITMQ_CONFIG_FILE: join(this.folder, 'rabbitmq.conf'),
