@@ -15,10 +15,12 @@ import { Ledger, readLedger } from './ledger/ledger.ts';
 import { type ChaosOptions, parseOptions, type StandName, USAGE } from './options.ts';
 import { Run } from './run.ts';
 import { openAmqp } from './stands/amqp.ts';
+import { openCluster } from './stands/cluster.ts';
 import type { StandOpener } from './stands/stand.ts';
 
 const stands: Record<StandName, { readonly broker: string; readonly open: StandOpener }> = {
   amqp: { broker: 'rabbitmq', open: openAmqp },
+  cluster: { broker: 'rabbitmq', open: openCluster },
 };
 
 async function main(options: ChaosOptions): Promise<void> {
@@ -32,6 +34,10 @@ async function main(options: ChaosOptions): Promise<void> {
   const { broker, open } = stands[name];
   for (const needed of brokersNamed([broker])) await prepare(needed);
   const stand = await open({ name: `chaos-${process.pid}`, perSecond: messages / (minutes * 60) });
+  // Servers outlive this process; it does not leave them behind.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => void stand.close().finally(() => process.exit(130)));
+  }
   const ledger = new Ledger(join(folder, 'ledger.jsonl'));
   try {
     await new Run(stand, options, folder, ledger, say).run();

@@ -57,7 +57,7 @@ export class Run {
       this.#say('the consumers finish');
       await crew.finish('consumer');
     } finally {
-      crew.abandon();
+      await crew.abandon();
     }
   }
 

@@ -57,11 +57,10 @@ export class Crew {
     await Promise.all(posts.map((post) => post.current?.finish()));
   }
 
-  abandon(): void {
-    for (const post of this.#posts) {
-      post.closed = true;
-      post.current?.abandon();
-    }
+  /** Ends them all, whatever they are doing. */
+  async abandon(): Promise<void> {
+    for (const post of this.#posts) post.closed = true;
+    await Promise.all(this.#posts.map(({ current }) => current?.abandon()));
   }
 
   #occupy(post: Post): void {

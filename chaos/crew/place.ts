@@ -6,6 +6,8 @@ import type { ConsumerTask, ProducerTask } from '../workers/task.ts';
 export interface Link {
   /** The worker's place. */
   readonly place: string;
+  /** Which of several servers it leads to. */
+  readonly server: number;
   readonly proxy: FaultProxy;
   /** Damage on the way is noticed: the bytes are authenticated. */
   readonly tls: boolean;

@@ -69,7 +69,8 @@ export class WorkerProcess {
   }
 
   /** Whatever happened, nothing may stay behind. */
-  abandon(): void {
+  async abandon(): Promise<void> {
     this.#process.kill('SIGKILL');
+    await this.ended;
   }
 }

@@ -2,9 +2,9 @@ import type { FaultKind } from './fault.ts';
 import { type ServerControl, startAgain } from './server.ts';
 
 /** The server is stopped in order, and started again. */
-export function brokerStop(server: ServerControl, targets: readonly string[] | 'all' = 'all'): FaultKind {
+export function brokerStop(server: ServerControl): FaultKind {
   return {
     ...{ name: 'broker stop', weight: 1, longest: 3000 },
-    prepare: () => ({ targets, begin: () => server.stop(), end: () => startAgain(server) }),
+    prepare: () => ({ targets: 'all', begin: () => server.stop(), end: () => startAgain(server) }),
   };
 }

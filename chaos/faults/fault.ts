@@ -26,10 +26,13 @@ export interface PreparedFault {
   end(): Promise<number | undefined> | undefined;
 }
 
-/** One link, or in three of ten cases all of them. */
-export function chooseLinks<L extends Link>(links: readonly L[], { target }: Draw): readonly L[] {
+/** Those of one worker, or, where there are several servers, those to one of them; in three of ten cases all. */
+export function chooseLinks(links: readonly Link[], { target }: Draw): readonly Link[] {
   if (target >= 0.7) return links;
-  return links.slice(Math.floor((target / 0.7) * links.length)).slice(0, 1);
+  const servers = Map.groupBy(links, ({ server }) => server);
+  const places = Map.groupBy(links, ({ place }) => place);
+  const groups = [...places.values(), ...(servers.size > 1 ? servers.values() : [])];
+  return groups[Math.floor((target / 0.7) * groups.length)] ?? links;
 }
 
 export function placesOf(links: readonly Link[]): readonly string[] {

@@ -8,19 +8,11 @@ import { brokerKill } from '../faults/broker-kill.ts';
 import { brokerPause } from '../faults/broker-pause.ts';
 import { brokerStop } from '../faults/broker-stop.ts';
 import { closeConnections } from '../faults/close-connections.ts';
-import { corrupt } from '../faults/corrupt.ts';
-import { cut } from '../faults/cut.ts';
-import { cutAfter } from '../faults/cut-after.ts';
-import { delay } from '../faults/delay.ts';
 import { deleteQueue } from '../faults/delete-queue.ts';
-import { halfOpen } from '../faults/half-open.ts';
 import { memoryAlarm } from '../faults/memory-alarm.ts';
 import { permissions } from '../faults/permissions.ts';
-import { refuse } from '../faults/refuse.ts';
-import { reset } from '../faults/reset.ts';
-import { stall } from '../faults/stall.ts';
-import { throttle } from '../faults/throttle.ts';
 import { workerPause } from '../faults/worker-pause.ts';
+import { networkFaults } from './kinds.ts';
 import { Links } from './links.ts';
 import { node } from './node-workers.ts';
 import type { Stand, StandOptions } from './stand.ts';
@@ -77,7 +69,7 @@ export async function openAmqp({ name, perSecond }: StandOptions): Promise<Stand
       },
       places,
       faults: (crew: Crew) => [
-        ...[cut, reset, cutAfter, corrupt, halfOpen, stall, delay, throttle, refuse].map((kind) => kind(links.all)),
+        ...networkFaults(links.all),
         ...[brokerStop, brokerKill, brokerPause].map((kind) => kind(broker)),
         memoryAlarm(ctl, producers),
         closeConnections(ctl),

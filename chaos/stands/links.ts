@@ -21,18 +21,23 @@ export class Links {
    *  worker ══ TLS ══ proxy ══ TLS ══ front ── plain ── server
    * ```
    */
-  async add(place: string, url: string, options: { readonly tls: boolean }): Promise<Way> {
+  async add(
+    place: string,
+    url: string,
+    options: { readonly tls?: boolean; readonly server?: number } = {},
+  ): Promise<Way> {
     const { hostname: host, port, protocol } = new URL(url);
+    const { tls = false, server: index = 0 } = options;
     const server = { host, port: Number(port) };
-    if (options.tls) this.#front ??= startTlsFront(server);
-    const front = options.tls ? await this.#front : undefined;
+    if (tls) this.#front ??= startTlsFront(server);
+    const front = tls ? await this.#front : undefined;
     const proxy: FaultProxy = await startFaultProxy(
       front === undefined ? server : { host: '127.0.0.1', port: front.port },
     );
     this.#closers.push(() => proxy.close());
-    this.all.push({ place, proxy, tls: options.tls });
+    this.all.push({ place, server: index, proxy, tls });
     const way = through(proxy, url);
-    if (!options.tls) return { url: way, ssl: false };
+    if (!tls) return { url: way, ssl: false };
     return { url: way.replace(protocol, protocol.replace(':', 's:')), ssl: { ca: certificate } };
   }
 
