@@ -176,8 +176,11 @@ export class BareDriver extends RemoteDriver {
   override async declare(
     queues: readonly { readonly name: string; readonly options: QueueOptions }[],
   ): Promise<readonly QueueStat[]> {
-    const plain = queues.map(({ name, options }) => {
+    // One that went with its last consumer or holder left its options behind here.
+    const standing = await this.inner.stat(queues.map(({ name }) => name));
+    const plain = queues.map(({ name, options }, i) => {
       const key = this.#key(name);
+      if (standing[i] === undefined) declared.delete(key);
       if (!declared.has(key)) declared.set(key, options);
       const { messageTtl: _, expires: __, maxLength: ___, maxLengthBytes: ____, overflow: _____, ...rest } = options;
       return { name, options: rest };
