@@ -8,6 +8,7 @@ import { type Message, type Queue, SimpleQueue } from 'wakame';
 import { type Bench, bodies, inEachColumn, pack, unpacked } from './support/bench.ts';
 import { cell } from './support/matrix.ts';
 import type { PeerMessage } from './support/peer.ts';
+import { runTypeScript } from './support/programs.ts';
 
 inEachColumn('Settling', (bench) => {
   const { column } = bench;
@@ -147,10 +148,6 @@ inEachColumn('Settling', (bench) => {
 });
 
 const taker = fileURLToPath(new URL('support/taker.ts', import.meta.url));
-const runTypeScript = [
-  '--import',
-  new URL('../packages/wakame/test/support/source-loader.mjs', import.meta.url).href,
-] as const;
 
 /** Takes a message and leaves the settling to the caller. */
 async function oneByNode(queue: Queue): Promise<Message> {

@@ -1,20 +1,18 @@
 """The Python counterpart of the interop tests: Kombu, told what to do line by line.
 
-Each line of standard input is a JSON object {"id", "do", ...}; the answer is {"id", "result"} or {"id", "error"} on a line of
-standard output. Bodies, headers and properties go through values.py. Every command runs to its end before the next is read.
+Bodies, headers and properties go through values.py.
 """
 
 import itertools
-import json
 import socket
 import sys
 import time
-import traceback
 
 import amqp
 import kombu
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 
+from lines import serve
 from values import pack, unpack
 
 class Peer:
@@ -87,6 +85,22 @@ class Peer:
                 unpack(body), routing_key=routing_key, headers=unpack(headers) if headers is not None else None,
                 declare=declare, **options)
         return returned
+
+    # -- delayed delivery by RabbitMQ itself, as Celery uses it
+
+    def delay_topology(self, queue):
+        """What a Celery worker declares for a queue of type quorum."""
+        from kombu.transport import native_delayed_delivery as delayed
+        bound = self.queue(**queue)
+        bound(self.channel).declare()
+        delayed.declare_native_delayed_delivery_exchanges_and_queues(self.connection, 'quorum')
+        delayed.bind_queue_to_native_delayed_delivery_exchange(self.connection, bound)
+
+    def publish_delayed(self, body, seconds, routing_key, **options):
+        from kombu.transport import native_delayed_delivery as delayed
+        return self.publish(
+            body, exchange={'name': 'celery_delayed_27', 'type': 'topic', 'no_declare': True},
+            routing_key=delayed.calculate_routing_key(seconds, routing_key), **options)
 
     # -- receiving
 
@@ -188,18 +202,5 @@ class Peer:
         self.simple.pop(name).close()
 
 
-def main():
-    peer = Peer()
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = {'id': request.pop('id')}
-        command = request.pop('do')
-        try:
-            answer['result'] = getattr(peer, command)(**request)
-        except Exception as error:
-            answer['error'] = {'type': type(error).__name__, 'message': str(error), 'trace': traceback.format_exc()}
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == '__main__':
-    main()
+    serve(Peer())

@@ -12,6 +12,7 @@ import {
 } from 'wakame';
 import { canonical, normalized } from '../../packages/wakame/test/golden/canonical.ts';
 import { type Column, columns, urlOf } from './columns.ts';
+import type { Unless } from './matrix.ts';
 import { Peer, type PeerMessage } from './peer.ts';
 
 export class Bench {
@@ -65,6 +66,12 @@ export class Bench {
     return name;
   }
 
+  /** A queue and an exchange of that name are deleted in the end. */
+  deleteLater(name: string): void {
+    this.#queues.push(name);
+    this.#exchanges.push(name);
+  }
+
   exchangeName(stem = 'exchange'): string {
     const name = `interop.${stem}.${randomUUID().slice(0, 8)}`;
     this.deleteExchange(name);
@@ -91,9 +98,10 @@ export class Bench {
   }
 }
 
-/** A group of tests for each column, in which a {@link Bench} is open. */
-export function inEachColumn(area: string, define: (bench: Bench) => void): void {
-  describe.each(columns.map((column) => ({ title: `${area}: ${column.key}`, column })))('$title', ({ column }) => {
+/** A group of tests for each column but those that `unless` has a reason against. A {@link Bench} is open in each. */
+export function inEachColumn(area: string, define: (bench: Bench) => void, unless: Unless = () => undefined): void {
+  const chosen = columns.filter((column) => unless(column) === undefined);
+  describe.each(chosen.map((column) => ({ title: `${area}: ${column.key}`, column })))('$title', ({ column }) => {
     const bench = new Bench(column);
     beforeAll(() => bench.open());
     afterAll(() => bench.close());

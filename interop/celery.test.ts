@@ -1,0 +1,230 @@
+/** Celery: Node among its clients and workers, by the modules of examples/celery. */
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { type Consumer, type Mailbox, PyDateTime } from 'wakame';
+import {
+  TaskClient,
+  TaskFailed,
+  taskWorker,
+  type WorkerEvent,
+  workerEvents,
+  workerMailbox,
+} from '../examples/celery/celery.ts';
+import { type Bench, inEachColumn, pack, unpacked } from './support/bench.ts';
+import { CeleryWorker } from './support/celery.ts';
+import { cell, type Direction, type Unless } from './support/matrix.ts';
+import { Peer } from './support/peer.ts';
+import { capturePython, runTypeScript } from './support/programs.ts';
+
+const only: Unless = ({ peer }) => (peer === 'current' ? undefined : 'Celery 5.6 needs the current Kombu');
+
+inEachColumn('Celery', define, only);
+
+function define(bench: Bench): void {
+  const { column } = bench;
+  const test = (direction: Direction, feature: string, run: () => Promise<void>) =>
+    cell(column, direction, feature, run, only);
+
+  let worker: CeleryWorker;
+  let workers: Mailbox;
+  let client: TaskClient;
+  let python: Peer;
+  let listener: Consumer;
+  const queue = `interop.celery.${randomUUID().slice(0, 8)}`;
+  const nodeQueue = `interop.node.${randomUUID().slice(0, 8)}`;
+  const events: WorkerEvent[] = [];
+  /** Workers keep events back for a while, to send several at once. */
+  const soon = <T>(look: () => T) => expect.poll(look, { timeout: 10_000 });
+  const seen = (type: string, uuid?: string) =>
+    events.find((event) => event.type === type && event.hostname === worker.hostname && event.uuid === uuid);
+
+  beforeAll(async () => {
+    for (const name of [queue, nodeQueue]) bench.deleteLater(name);
+    listener = await workerEvents(bench.connection, (event) => events.push(event)).consume();
+    worker = new CeleryWorker(column.peer, bench.url, queue);
+    workers = workerMailbox(bench.connection);
+    client = new TaskClient(bench.connection);
+    python = new Peer(column.peer, 'celery_client.py');
+    await Promise.all([worker.ready(workers), python.call('open', { url: bench.url, queue })]);
+  });
+  afterAll(async () => {
+    await worker?.stop();
+    await python?.[Symbol.asyncDispose]();
+    await Promise.all([client, listener, workers].map((one) => (one as { close?(): unknown }).close?.()));
+    await client?.[Symbol.asyncDispose]();
+  });
+
+  test('Node → Python', 'a task, and its result over rpc://', async () => {
+    expect(await client.call('tasks.add', [2, 3], { queue })).toBe(5);
+    expect(await client.call('tasks.add', ['é', '漢'], { queue })).toBe('é漢');
+    expect(await client.call('tasks.add', [1], { queue, kwargs: { y: 2n ** 64n } })).toBe(2n ** 64n + 1n);
+    const calls = Array.from({ length: 50 }, (_, i) => client.call('tasks.add', [i, i], { queue }));
+    expect(await Promise.all(calls)).toEqual(Array.from({ length: 50 }, (_, i) => 2 * i));
+  });
+  test('Node → Python', 'a task that fails, and its exception', async () => {
+    const failed = await client.call('tasks.divide', [1, 0], { queue }).catch((error: unknown) => error);
+    expect(failed).toBeInstanceOf(TaskFailed);
+    expect((failed as TaskFailed).result).toMatchObject({
+      status: 'FAILURE',
+      result: { exc_type: 'ZeroDivisionError', exc_message: ['division by zero'], exc_module: 'builtins' },
+      traceback: expect.stringContaining('Traceback'),
+    });
+  });
+  test('Node → Python', 'eta and expires of a task', async () => {
+    const eta = new Date(Date.now() + 1200);
+    expect(await client.call('tasks.add', [1, 1], { queue, eta })).toBe(2);
+    expect(Date.now()).toBeGreaterThanOrEqual(eta.getTime());
+    const expired = await client.send('tasks.add', [1, 1], { queue, expires: new Date(Date.now() - 1000) });
+    await expect(expired.result).rejects.toMatchObject({ result: { status: 'REVOKED' } });
+  });
+
+  test('Python → Node', 'tasks that Node carries out, their results and exceptions', async () => {
+    const received: unknown[] = [];
+    const ours = await taskWorker(bench.connection, nodeQueue, {
+      'js.upper': ([text]) => String(text).toUpperCase(),
+      'js.keep': (args, kwargs) => {
+        received.push(args, kwargs);
+        return args[0];
+      },
+      'js.fail': () => Promise.reject(new Error('Node cannot')),
+    }).consume();
+    try {
+      const call = (task: string, options: object) => python.call('call', { task, queue: nodeQueue, ...options });
+      expect(unpacked(await call('js.upper', { args: pack(['hello']) }))).toEqual(pack('HELLO'));
+      const when = new PyDateTime('2024-01-02T03:04:05.000006+00:00');
+      const answer = await call('js.keep', { args: pack([when, 2n ** 70n]), kwargs: { a: 1 } });
+      expect(received).toEqual([[when, 2n ** 70n], { a: 1 }]);
+      // A date becomes text in our JSON, unless it is typed.
+      expect(unpacked(answer)).toEqual(pack(when.isoformat()));
+      await expect(call('js.fail', {})).rejects.toThrow(/Node cannot/);
+      const group = { task: 'js.upper', arguments: [['a'], ['b'], ['c']], queue: nodeQueue };
+      expect(await python.call('group', group)).toEqual(['A', 'B', 'C'].map(pack));
+    } finally {
+      await ours.close();
+    }
+  });
+
+  test('Node → Python', 'ping, and what inspect asks', async () => {
+    const ask = async (command: string, args = {}) => {
+      const [reply] = await workers.call([worker.hostname], command, args);
+      expect([reply?.hostname, reply?.error]).toEqual([worker.hostname, undefined]);
+      return reply?.value as Record<string, unknown>;
+    };
+    expect(await ask('ping')).toEqual({ ok: 'pong' });
+    expect(await ask('registered')).toEqual(expect.arrayContaining(['tasks.add', 'tasks.divide']));
+    expect(await ask('active_queues')).toMatchObject([{ name: queue, routing_key: queue }]);
+    expect(await ask('stats')).toMatchObject({
+      pid: expect.any(Number),
+      total: { 'tasks.add': expect.any(Number) },
+    });
+    expect(await ask('conf')).toMatchObject({ task_default_queue: queue });
+    expect(await ask('active')).toEqual([]);
+    expect(await ask('clock')).toMatchObject({ clock: expect.any(Number) });
+    const eta = new Date(Date.now() + 3_600_000);
+    const { id } = await client.send('tasks.add', [1, 1], { queue, eta });
+    await expect.poll(() => ask('scheduled')).toMatchObject([{ request: { id, name: 'tasks.add' } }]);
+    await workers.call([worker.hostname], 'revoke', { task_id: id });
+  });
+  test('Node → Python', 'a command that the worker refuses', async () => {
+    const [reply] = await workers.call([worker.hostname], 'rate_limit', { task_name: 'tasks.nope', rate_limit: '1/s' });
+    expect(reply?.error).toMatch(/unknown task/);
+    const [other] = await workers.call([worker.hostname], 'no_such_command');
+    expect(other?.error).toMatch(/no_such_command/);
+  });
+  test('Node → Python', 'rate_limit', async () => {
+    const limit = { task_name: 'tasks.limited', rate_limit: '1/h' };
+    const [reply] = await workers.call([worker.hostname], 'rate_limit', limit);
+    expect(reply?.value).toEqual({ ok: 'new rate limit set successfully' });
+    expect(await client.call('tasks.limited', [], { queue })).toBe('ran');
+    const { id } = await client.send('tasks.limited', [], { queue });
+    // The next one is held back; a task that comes after it is not.
+    const later = await client.send('tasks.add', [1, 1], { queue });
+    expect(await later.result).toBe(2);
+    await soon(() => seen('task-succeeded', later.id)).toBeDefined();
+    await soon(() => seen('task-received', id)).toBeDefined();
+    expect(seen('task-started', id)).toBeUndefined();
+  });
+  test('Node → Python', 'revoke', async () => {
+    const id = randomUUID();
+    const [reply] = await workers.call([worker.hostname], 'revoke', { task_id: id });
+    expect(reply?.value).toMatchObject({ ok: expect.stringContaining(id) });
+    const { result } = await client.send('tasks.add', [1, 1], { queue, id });
+    await expect(result).rejects.toMatchObject({ result: { status: 'REVOKED', task_id: id } });
+    await soon(() => seen('task-revoked', id)).toBeDefined();
+  });
+  test('Node → Python', 'add_consumer and cancel_consumer', async () => {
+    const added = bench.queueName('added');
+    const options = { queue: added, exchange: added, exchange_type: 'direct', routing_key: added };
+    bench.deleteExchange(added);
+    expect((await workers.call([worker.hostname], 'add_consumer', options))[0]?.value).toHaveProperty('ok');
+    expect(await client.call('tasks.add', [1, 2], { queue: added })).toBe(3);
+    expect((await workers.call([worker.hostname], 'cancel_consumer', { queue: added }))[0]?.value).toHaveProperty('ok');
+  });
+
+  test('Python → Node', 'the events of a worker and its tasks', async () => {
+    const { id, result } = await client.send('tasks.add', [20, 22], { queue });
+    expect(await result).toBe(42);
+    await soon(() => seen('task-succeeded', id)).toMatchObject({ result: '42' });
+    expect(seen('task-received', id)).toMatchObject({ name: 'tasks.add', args: '[ 20, 22 ]' });
+    await soon(() => seen('task-started', id)).toMatchObject({
+      clock: expect.any(Number),
+      timestamp: expect.any(Number),
+    });
+    await soon(() => seen('worker-heartbeat')).toMatchObject({ sw_ident: 'py-celery' });
+  });
+
+  test('Python → Node', 'a Node process answers celery inspect', async () => {
+    const hostname = `node-${randomUUID().slice(0, 8)}@interop`;
+    const handlers = { ping: () => ({ ok: 'pong' }), stats: () => ({ uptime: 1 }) };
+    await using node = workers.node(hostname, { handlers });
+    await node.listen();
+    const destination = [hostname];
+    expect(await python.call('inspect', { command: 'ping', destination })).toEqual({ [hostname]: { ok: 'pong' } });
+    expect(await python.call('inspect', { command: 'stats', destination })).toEqual({ [hostname]: { uptime: 1 } });
+    // The command itself.
+    const args = ['-m', 'celery', '-b', bench.url, 'inspect', 'ping', '-d', hostname, '--json'];
+    expect(JSON.parse(await capturePython(column.peer, args))).toEqual({ [hostname]: { ok: 'pong' } });
+  });
+
+  test('both', 'the examples do what they say', async () => {
+    const example = (name: string, ...args: string[]) => {
+      const file = fileURLToPath(new URL(`../examples/celery/${name}`, import.meta.url));
+      return spawn(process.execPath, [...runTypeScript, file, bench.url, ...args], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+    };
+    const printed = async (child: ReturnType<typeof example>) => {
+      let text = '';
+      child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
+      expect(await once(child, 'close')).toEqual([0, null]);
+      return text;
+    };
+    expect(await printed(example('call.ts', queue))).toBe(
+      '2 + 3 = 5\n4 + 5 = 9\n1 / 0: ZeroDivisionError: division by zero\n',
+    );
+    expect(await printed(example('control.ts'))).toContain(`${worker.hostname} { ok: 'pong' }`);
+
+    const listening = example('events.ts');
+    const working = example('worker.ts', nodeQueue);
+    await Promise.all([once(listening.stdout, 'data'), once(working.stdout, 'data')]);
+    const call = { task: 'js.upper', args: pack(['hello']), queue: nodeQueue };
+    expect(unpacked(await python.call('call', call))).toEqual(pack('HELLO'));
+    await client.call('tasks.add', [1, 1], { queue });
+    await once(listening.stdout, 'data');
+    for (const child of [listening, working]) {
+      child.kill('SIGINT');
+      expect(await once(child, 'close')).toEqual([0, null]);
+    }
+  });
+
+  test('Node → Python', 'shutdown', async () => {
+    await workers.cast([worker.hostname], 'shutdown');
+    expect(await worker.exited()).toBe(0);
+    await soon(() => seen('worker-offline')).toBeDefined();
+  });
+}
