@@ -10,7 +10,7 @@ import time
 
 import amqp
 import kombu
-from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu import Connection, Consumer, Exchange, Producer, Queue, pidbox
 
 from lines import serve
 from values import pack, unpack
@@ -200,6 +200,51 @@ class Peer:
 
     def simple_close(self, name):
         self.simple.pop(name).close()
+
+    # -- mailboxes
+
+    def mailbox(self, namespace, type):
+        return pidbox.Mailbox(namespace, type=type)(self.connection)
+
+    def node_listen(self, namespace, type, hostname):
+        """Starts a node. It answers while `node_run` does."""
+        state = {'handled': [], 'clock': 0}
+        mailbox = self.mailbox(namespace, type)
+        node = mailbox.Node(hostname, state=state)
+        node.channel = self.connection.channel()
+
+        @node.handler
+        def echo(state, value=None):
+            return value
+
+        @node.handler
+        def fail(state, text):
+            raise ValueError(text)
+
+        def handle(body, message):
+            node.handle_message(body, message)
+            state['handled'].append(body['method'])
+            state['clock'] = mailbox.clock.value
+
+        consumer = node.listen(callback=handle)
+        tag = next(self.ids)
+        self.consumers[tag] = (consumer, state, True)
+        return tag
+
+    def node_run(self, node, count=1, timeout=10):
+        """Lets nodes answer until this one has had `count` commands; gives these, and its clock."""
+        _, state, _ = self.consumers[node]
+        deadline = time.monotonic() + timeout
+        while len(state['handled']) < count and time.monotonic() < deadline:
+            try:
+                self.connection.drain_events(timeout=0.1)
+            except socket.timeout:
+                pass
+        handled, state['handled'] = state['handled'], []
+        return {'handled': handled, 'clock': state['clock']}
+
+    def broadcast(self, namespace, type, command, arguments=None, **options):
+        return self.mailbox(namespace, type)._broadcast(command, arguments or {}, **options)
 
 
 if __name__ == '__main__':
