@@ -107,7 +107,6 @@ await part('tests', runTests, ['brokers', 'peers']);
 if (filters.length === 0) {
   await check('packages', ['build', 'brokers']);
   await check('examples', ['build', 'brokers']);
-  await check('chaos', ['build', 'brokers']);
   await check('bench', ['build']);
 }
 const interrupted = stopped;
