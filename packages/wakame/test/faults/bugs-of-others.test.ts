@@ -5,6 +5,7 @@ import { Connection } from '../../src/connection/index.js';
 import { Queue } from '../../src/entities/index.js';
 import { RecoverableConnectionError } from '../../src/errors.js';
 import { Broadcast, SimpleBuffer, SimpleQueue } from '../../src/patterns/index.js';
+import { Mailbox } from '../../src/pidbox/index.js';
 import { FakeBroker } from '../support/fake-transport.js';
 
 let broker: FakeBroker;
@@ -40,8 +41,11 @@ describe('bugs of others', () => {
     await new Broadcast('news').bind(connection).declare();
     await new SimpleQueue(connection, 'simple').put('x');
     await new SimpleBuffer(connection, 'buffer').put('x');
+    const mailbox = new Mailbox('box', { connection });
+    await mailbox.node('a').listen();
+    await mailbox.call(['nobody'], 'ping', {}, { timeout: 1 });
     const declared = [...broker.queues.values()];
-    expect(declared).toHaveLength(5);
+    expect(declared).toHaveLength(7);
     for (const { name, options } of declared) {
       expect([name, options.durable === true || options.exclusive === true]).toEqual([name, true]);
     }

@@ -65,7 +65,6 @@ describe('options', () => {
 
   test.each<[() => Promise<unknown>, string]>([
     [() => box.call('host' as unknown as string[], 'ping'), 'destination must be an array of hostnames'],
-    [() => box.call([], 'ping'), 'destination must name a node'],
     [() => box.cast([''], 'ping'), 'destination must not be empty'],
     [() => box.cast(undefined as unknown as string[], 'ping'), 'destination must be an array'],
     [() => box.abcast(''), 'command must not be empty'],
@@ -82,6 +81,11 @@ describe('options', () => {
   ])('%s is refused', async (call, message) => {
     const error = await failure(call());
     expect([error.code, error.message]).toEqual(['INVALID_ARGUMENT', expect.stringContaining(message)]);
+  });
+
+  test('kombu takes an empty destination for all nodes: here it is refused', async () => {
+    const error = await failure(box.cast([], 'stop'));
+    expect([error.code, error.message]).toEqual(['INVALID_ARGUMENT', expect.stringContaining('must name a node')]);
   });
 
   test('without a connection nothing can be sent', async () => {

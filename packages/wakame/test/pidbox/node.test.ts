@@ -62,10 +62,13 @@ describe('which commands are for a node', () => {
     [{ pattern: 'worker-*', matcher: 'glob' }, 'pong'],
     [{ pattern: 'x*', matcher: 'glob' }, undefined],
     [{ matcher: 'glob' }, 'pong'],
-    // Kombu's run it everywhere.
-    [{ pattern: 'x*' }, undefined],
   ])('%j: %s', async (request, result) => {
     expect(await asked(request)).toBe(result);
+  });
+
+  test('kombu runs a command for a pattern everywhere when there is no matcher: here it is a glob', async () => {
+    expect(await asked({ pattern: 'x*' })).toBeUndefined();
+    expect(await asked({ pattern: 'w*' })).toBe('pong');
   });
 
   test('a regular expression of a peer is not run, unless that was turned on', async () => {
@@ -153,6 +156,31 @@ onEachBroker('Node', (bench) => {
       expect(most).toBe(concurrency ?? 1);
       await node.close();
     }
+  });
+
+  test('kombu never looks at expires: a command that its caller has given up is not carried out', async () => {
+    const mailbox = mailboxOf(bench);
+    const order: unknown[] = [];
+    const done = new Count();
+    const node = mailbox.node('a').handler('note', ({ n }) => {
+      order.push(n);
+      done.up();
+    });
+    const expired: unknown[] = [];
+    node.on('expired', (request, late) => expired.push(request.arguments['n'], late));
+    await node.listen();
+    const producer = bench.producer({ exchange: mailbox.exchange });
+    const now = Date.now() / 1000;
+    for (const [n, expires] of [now - 5, now + 60, 0, null].entries()) {
+      await producer.publish({ method: 'note', arguments: { n } }, { headers: { expires } });
+    }
+    // Not for this node, so that it is none of its business.
+    await producer.publish({ method: 'note', destination: ['b'] }, { headers: { expires: now - 5 } });
+    await mailbox.cast(['a'], 'note', { n: 'last' });
+    await done.reach(4);
+    expect(order).toEqual([1, 2, 3, 'last']);
+    expect(expired).toEqual([0, expect.any(Number)]);
+    expect(expired[1]).toBeGreaterThanOrEqual(5_000);
   });
 
   test('what is no command is told of and dropped; the node goes on', async () => {
