@@ -1,0 +1,71 @@
+/** The two programs of examples/mailbox/ and their Python halves: either half with the other's. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { Connection, Mailbox } from 'wakame';
+import { brokerUrl } from '../scripts/lib/brokers/environment.ts';
+import { capture } from '../scripts/lib/command.ts';
+import { peerPython } from '../scripts/lib/peers/index.ts';
+import { root } from '../scripts/setup.mjs';
+import { capturePython, runTypeScript } from './support/programs.ts';
+
+const url = brokerUrl('rabbitmq');
+const nodePy = join(root, 'interop', 'python', 'mailbox_node.py');
+const clientPy = join(root, 'interop', 'python', 'mailbox_client.py');
+const nodeTs = join(root, 'examples', 'mailbox', 'node.ts');
+const clientTs = join(root, 'examples', 'mailbox', 'client.ts');
+
+/** A program that runs until it is told to stop. */
+class Program {
+  readonly exited: Promise<unknown>;
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(command: string, args: readonly string[]) {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#child = child;
+    this.#lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    this.exited = once(child, 'exit');
+    onTestFinished(async () => {
+      child.kill('SIGKILL');
+      await this.exited;
+    });
+  }
+
+  /** The next line that it prints. */
+  async line(): Promise<unknown> {
+    return (await this.#lines.next()).value;
+  }
+
+  /** Commands it to stop, and gives its exit code. */
+  async stop(hostname: string): Promise<number | null> {
+    const connection = new Connection(url);
+    const mailbox = new Mailbox('testMailbox', { type: 'fanout', connection });
+    expect(await mailbox.call([hostname], 'stop')).toEqual([{ hostname, value: 'stopping' }]);
+    await connection.close();
+    await this.exited;
+    return this.#child.exitCode;
+  }
+}
+
+describe.each(['current', 'old'] as const)('the mailbox programs with the %s Kombu', { timeout: 60_000 }, (peer) => {
+  test('a node in Python, a client in Node', async () => {
+    const node = new Program(peerPython(peer), [nodePy, url]);
+    expect(await node.line()).toBe('ready');
+    const said = await capture(process.execPath, [...runTypeScript, clientTs, url], { timeout: 30_000 });
+    expect(said).toBe('python: 1\n');
+    expect(await node.line()).toBe('Message from Node');
+    expect(await node.stop('python')).toBe(0);
+  });
+
+  test('a node in Node, a client in Python', async () => {
+    const node = new Program(process.execPath, [...runTypeScript, nodeTs, url, 'kitchen']);
+    expect(await node.line()).toBe('ready');
+    const replies = JSON.parse(await capturePython(peer, [clientPy, url]));
+    expect(replies).toEqual([{ kitchen: 1 }]);
+    expect(await node.line()).toBe('Message from Python');
+    expect(await node.stop('kitchen')).toBe(0);
+  });
+});
