@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Connection } from '../connection/connection.js';
 import { DEFAULTS } from '../connection/defaults.js';
 import { asMessagingError } from '../connection/waiters.js';
@@ -75,8 +76,9 @@ const LISTEN_OPTIONS: ReadonlySet<string> = new Set(['channel', 'callback', 'con
  * await node.listen();
  * ```
  *
- * Commands are acknowledged before they are carried out: none is carried out twice, and one that the process dies of does not come
- * back. After a loss of the connection the node goes on by itself; unless its queue is durable, what was sent meanwhile is lost.
+ * Commands are acknowledged before they are carried out: one that the process dies of does not come back. (Where queues are durable, it does
+ * when the connection is lost in the very moment, before the acknowledgement has arrived.) After a loss of the connection the node goes
+ * on by itself; unless its queue is durable, what was sent meanwhile is lost.
  *
  * `S` is the type of its state.
  */
@@ -146,8 +148,7 @@ export class Node<S = undefined> extends TypedEmitter<NodeEvents> implements Asy
     const handle = callback ?? ((body: unknown, message: Message) => this.#heed(body, message));
     const consumer = new Consumer(this.#connection, {
       ...{ queues: this.#queue(), accept: this.mailbox.accept, concurrency, signal },
-      // Stale: it will come again.
-      onMessage: async (message) => ((await message.ack()) ? handle(message.payload, message) : undefined),
+      onMessage: (message) => take(message, handle),
       onDecodeError: (message, error) => this.#unreadable(message, error),
     });
     this.#consumer = consumer;
@@ -307,6 +308,15 @@ export class Node<S = undefined> extends TypedEmitter<NodeEvents> implements Asy
     const text = `node '${this.hostname}' got command '${request.method}' ${seconds} s too late, or its clock differs from the sender's`;
     this.emitOrWarn('expired', `expired:${this.#queueName}`, text, request, late);
   }
+}
+
+/** Acknowledges a command, then carries it out: it does not come again, whatever becomes of it. */
+async function take(message: Message, handle: ConsumerCallback<unknown>): Promise<void> {
+  // Stale: it will come again.
+  if (!(await message.ack())) return;
+  // What is written leaves with the end of the turn. A handler that ends the process must not keep it back.
+  await nextTurn();
+  await handle(message.payload, message);
 }
 
 /** The value cannot be written, or is too large: another one can be sent in its place. */

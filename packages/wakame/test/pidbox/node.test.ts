@@ -324,9 +324,11 @@ onEachBroker('Node', (bench) => {
         },
       },
     });
-    await node.listen();
+    const consumer = await node.listen();
     await mailbox.cast(['a'], 'slow');
     await atWork.reach(1);
+    // Answered after the acknowledgement: the broker has that.
+    await consumer.qos({ prefetch: 100 });
     const recovered = once(bench.connection, 'recovered');
     await bench.drop();
     await recovered;
