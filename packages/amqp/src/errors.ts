@@ -311,6 +311,8 @@ const BY_REPLY_CODE: ReadonlyMap<number, ErrorClass> = new Map<number, ErrorClas
   [541, InternalError],
 ]);
 
+const AWAY = /is down or inaccessible|process is stopped by supervisor/;
+
 /**
  * The error for a reply code that a peer closed a channel or connection with (0-9-1 section 1.2, py-amqp's
  * `ERROR_MAP`). A code nobody knows becomes a plain {@link ChannelError} or {@link ConnectionError}.
@@ -322,6 +324,13 @@ export function errorForReply(
   details: Omit<ErrorDetails, 'replyCode' | 'replyText'> = {},
 ): MessagingError {
   const type = BY_REPLY_CODE.get(replyCode) ?? (scope === 'channel' ? ChannelError : ConnectionError);
+  // Not gone: RabbitMQ says so of a queue on a node that is away, or that is being started again.
+  const isAway = replyCode === 404 && AWAY.test(replyText);
   const blamed = details.method === undefined ? '' : ` (${details.method})`;
-  return new type(`${replyCode} ${replyText}${blamed}`, { ...details, replyCode, replyText });
+  return new type(`${replyCode} ${replyText}${blamed}`, {
+    ...details,
+    ...(isAway ? { recoverable: true } : {}),
+    replyCode,
+    replyText,
+  });
 }

@@ -177,8 +177,19 @@ export class ConsumerChannel {
       await topology.ensureQueue(queue, { timeout: deadline.remaining, signal });
     }
     const subscription = newSubscription(queue, options, sink);
-    const run = { timeout: deadline.remaining, signal, idempotent: true };
-    await this.managed.run((inner) => this.#consume(subscription, inner), run);
+    const start = () => {
+      const run = { timeout: deadline.remaining, signal, idempotent: true };
+      return this.managed.run((inner) => this.#consume(subscription, inner), run);
+    };
+    try {
+      await start();
+    } catch (error) {
+      if (!isNotFound(error) || !topology.isKnown(queue)) throw error;
+      // Somebody has deleted it since it was declared here, and nobody told us.
+      topology.forget('queue', queue);
+      await topology.ensureQueue(queue, { timeout: deadline.remaining, signal });
+      await start();
+    }
     this.#subscriptions.set(consumerTag, subscription);
     subscription.over = topology.consumerStarted(queue);
     // The channel may have been lost between the broker's answer and now, and have come back without it.
@@ -227,6 +238,7 @@ export class ConsumerChannel {
       return await this.managed.run(fetch, { ...wait, idempotent: isHeld });
     } catch (error) {
       isWanted = false;
+      if (isNotFound(error)) this.#host.topology.forget('queue', queue);
       // It may have come in the very moment in which the caller gave up.
       if (fetched !== undefined) await release(fetched);
       throw error;

@@ -58,7 +58,7 @@ async function replayPhase(
   const refused: Refused[] = [];
   let left = [...entities];
   while (left.length > 0) {
-    const channel = await connection.openChannel('consume', UNHEARD);
+    const channel = await openChannel(connection, host.rpcTimeout);
     try {
       while (left.length > 0 && channel.state === 'open') {
         const batch = left.slice(0, BATCH);
@@ -74,6 +74,17 @@ async function replayPhase(
     }
   }
   return refused;
+}
+
+/** A channel that comes too late is closed again. */
+async function openChannel(connection: TransportConnection, timeout: number): Promise<TransportChannel> {
+  const opening = connection.openChannel('consume', UNHEARD);
+  try {
+    return await withDeadline(opening, 'opening a channel', { timeout });
+  } catch (error) {
+    opening.then((late) => late.close(), noop);
+    throw error;
+  }
 }
 
 /** Resolves with those that failed. */

@@ -171,8 +171,13 @@ export class Topology {
   }
 
   /** Resolves with the number of messages removed. */
-  purgeQueue(name: string, wait: WaitOptions = {}): Promise<number> {
-    return this.#run((channel) => channel.queuePurge(this.currentName(name)), wait);
+  async purgeQueue(name: string, wait: WaitOptions = {}): Promise<number> {
+    try {
+      return await this.#run((channel) => channel.queuePurge(this.currentName(name)), wait);
+    } catch (error) {
+      if (isNotFound(error)) this.forget('queue', name);
+      throw error;
+    }
   }
 
   /**
@@ -281,15 +286,36 @@ export class Topology {
     if (known?.known === true && this.#endsStay(kind, binding)) return false;
     const { source, destination, routingKey } = binding;
     const args = binding.arguments;
-    await this.#share(canonical([kind, source, destination, routingKey, args]), wait, async () => {
-      await this.#run((channel) =>
+    const bind = () =>
+      this.#run((channel) =>
         kind === 'exchange-binding'
           ? channel.exchangeBind(binding)
           : channel.queueBind({ queue: this.currentName(destination), exchange: source, routingKey, arguments: args }),
       );
+    await this.#share(canonical([kind, source, destination, routingKey, args]), wait, async () => {
+      try {
+        await bind();
+      } catch (error) {
+        if (!isNotFound(error) || !(await this.#restoreEnds(kind, binding))) throw error;
+        await bind();
+      }
       this.#record.addBinding(kind, binding);
     });
     return true;
+  }
+
+  /**
+   * An end of a binding is gone, and which is not said: those that were declared here are declared again. False when none was known to
+   * stand, so that it cannot help.
+   */
+  async #restoreEnds(kind: BindingRecord['kind'], { source, destination }: ExchangeBinding): Promise<boolean> {
+    const isQueue = kind === 'queue-binding';
+    const end = isQueue ? this.#record.queue(destination) : this.#record.exchange(destination);
+    const ends = [this.#record.exchange(source), end].filter((record) => record?.known === true);
+    this.forget('exchange', source);
+    this.forget(isQueue ? 'queue' : 'exchange', destination);
+    for (const record of ends) if (record !== undefined) await this.#restoreOne(record);
+    return ends.length > 0;
   }
 
   /** A binding goes with either of its ends. */
@@ -325,7 +351,7 @@ export class Topology {
   }
 }
 
-/** Whether an error says that an entity does not exist. */
+/** Whether an error says that an entity does not exist; not of one whose node is away, which says 404 as well. */
 export function isNotFound(error: unknown): boolean {
-  return error instanceof NotFound;
+  return error instanceof NotFound && !error.recoverable;
 }

@@ -6,6 +6,7 @@ import {
   ChannelError,
   ConnectionClosedError,
   MessagingError,
+  NotFound,
   TimeoutError,
   UnroutableError,
 } from '../errors.js';
@@ -23,7 +24,7 @@ import { MOST_IN_A_TURN } from './turns.js';
 export interface OutboxEvents {
   /** A message whose caller has its answer already did not arrive, or nobody knows. */
   lost(entry: Entry, error: MessagingError): void;
-  /** An incarnation of the channel ended: what was known of the broker may be wrong. */
+  /** What was known of the broker may be wrong: an incarnation of the channel ended, or an exchange is gone. */
   incarnationEnded(): void;
   /** A message reached no queue. `mandatory`: its publish rejects. */
   returned(returned: Returned, mandatory: boolean): void;
@@ -134,11 +135,18 @@ export class Outbox implements ChannelUser {
     const reason = entry.mayHaveArrived && why instanceof MessagingError ? withOutcome(why, 'unknown') : why;
     if (debug.enabled)
       debug('not published %s: %s', describe(entry), reason instanceof Error ? reason.message : reason);
+    if (why instanceof NotFound && !why.recoverable && why.outcome === 'refused') this.#forgetExchange(entry);
     // The outcome first: `flush` resolves after it.
     if (!entry.answered) entry.reject(reason);
     this.#remove(entry);
     if (entry.answered) this.#events.lost(entry, asMessagingError(reason));
     this.#pump();
+  }
+
+  /** The exchange is not there any more: the next message declares it anew. */
+  #forgetExchange({ message }: Entry): void {
+    if (message !== undefined) this.#connection.topology.forget('exchange', message.exchange);
+    this.#events.incarnationEnded();
   }
 
   /** Resolves when everything that was published before has its outcome. */

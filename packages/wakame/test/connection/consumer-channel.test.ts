@@ -4,6 +4,7 @@ import { Connection, type ConnectionOptions } from '../../src/connection/index.j
 import {
   AccessRefused,
   ConsumerCancelled,
+  errorForReply,
   type MessagingError,
   NotFound,
   PreconditionFailed,
@@ -204,19 +205,28 @@ describe('staying alive', () => {
     expect(box.cancelled).toEqual([]);
   });
 
-  test('one whose queue stays away is over, and says so', async () => {
-    broker.queues.set('foreign', { name: 'foreign', options: {}, owner: undefined, messages: [] });
+  test('one whose queue stays away is over, and says so; one whose node is away waits for it', async () => {
+    for (const name of ['foreign', 'away'])
+      broker.queues.set(name, { name, options: {}, owner: undefined, messages: [] });
     const channel = new ConsumerChannel(connection);
     const box = inbox();
     await channel.subscribe('foreign', { consumerTag: 'f' }, box);
+    await channel.subscribe('away', { consumerTag: 'w' }, box);
     await channel.subscribe('a', { consumerTag: 'a' }, inbox());
     const cause = new ConsumerCancelled('queue deleted');
-    broker.cancelConsumers('foreign', cause);
+    const text = "NOT_FOUND - home node 'rabbit@b' of durable queue 'away' in vhost '/' is down or inaccessible";
+    const back = broker.rule('checkQueue', ({ name }) => {
+      if (name === 'away') throw errorForReply('channel', 404, text);
+    });
+    for (const name of ['foreign', 'away']) broker.cancelConsumers(name, cause);
     broker.deleteQueue('foreign');
     await broker.until(() => box.cancelled.length > 0);
     expect(box.cancelled).toEqual([cause]);
-    expect([...channel.subscriptions.keys()]).toEqual(['a']);
-  }, 15_000);
+    expect([...channel.subscriptions.keys()]).toEqual(['w', 'a']);
+    expect(problems.map(({ code }) => code)).toContain('NOT_FOUND');
+    back();
+    await broker.until(() => alive(channel));
+  }, 20_000);
 
   test('one whose queue this program deletes is over at once, and the queue stays deleted', async () => {
     const channel = new ConsumerChannel(connection);

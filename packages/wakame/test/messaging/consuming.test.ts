@@ -1,7 +1,7 @@
 /** The paragraph "Consuming", sentence by sentence, against every broker there is: consumers with handlers. */
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
-import { Queue } from '../../src/entities/index.js';
+import { Exchange, Queue } from '../../src/entities/index.js';
 import type { MessagingError } from '../../src/errors.js';
 import { Consumer, type Message, nested } from '../../src/messaging/index.js';
 import { type Deferred, deferred } from '../../src/util/deferred.js';
@@ -583,6 +583,18 @@ onEachBroker('consuming', (t) => {
     });
     await t.fill(queue, 1);
     await box.reach(1);
+  });
+
+  test('a queue that somebody deleted while nobody consumed it is declared again', async () => {
+    const exchange = new Exchange(t.name('unnoticed'), { type: 'fanout', autoDelete: true });
+    const queue = t.queue<string>('unnoticed', { exchange });
+    await queue.declare();
+    await queue.bind(t.connect()).delete();
+    const box = inbox<string>();
+    await t.consumer(queue, pick(box)).consume();
+    await t.producer({ exchange }).publish('x');
+    await box.reach(1);
+    expect(t.problems).toEqual([]);
   });
 
   test('recover puts back everything that is unsettled', async () => {

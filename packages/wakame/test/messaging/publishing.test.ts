@@ -74,6 +74,19 @@ onEachBroker('publishing', (t) => {
     expect([...last].sort((a, b) => a - b).every((value, i) => value === last[i])).toBe(true);
   });
 
+  test('an exchange that somebody deleted is refused once, then declared again with its bindings', async () => {
+    const exchange = new Exchange(t.name('deleted'), { type: 'topic' });
+    const queue = t.queue<string>('deleted', { exchange, routingKey: 'k' });
+    const producer = t.producer({ exchange, routingKey: 'k' });
+    await producer.publish('first', { declare: [queue] });
+    await exchange.bind(t.connect()).delete();
+    const error = await failure(producer.publish('refused', { declare: [queue] }));
+    expect([error.code, error.outcome]).toEqual(['NOT_FOUND', 'refused']);
+    await producer.publish('again', { declare: [queue] });
+    expect(payloads(await t.drain(queue))).toEqual(['first', 'again']);
+    await exchange.bind(t.connection).delete();
+  });
+
   test('mandatory rejects UNROUTABLE, and tells what came back', async () => {
     const producer = t.producer();
     const returned: Returned[] = [];
