@@ -5,6 +5,7 @@ import { compression } from '../../src/compression/index.js';
 import { Connection } from '../../src/connection/index.js';
 import { MessagingError } from '../../src/errors.js';
 import { Consumer } from '../../src/messaging/index.js';
+import { Mailbox } from '../../src/pidbox/index.js';
 import { serialization } from '../../src/serialization/index.js';
 import type { BasicProperties } from '../../src/transport/contract.js';
 import { decodeEnvelope, encodeEnvelope } from '../../src/transports/virtual/wire/index.js';
@@ -121,6 +122,41 @@ describe('what is read or refused with a typed error', () => {
       expect(plain?.length ?? 0).toBeLessThanOrEqual(100_000);
     },
     ({ method, body }) => `${method} ${body.toString('base64')}`,
+  );
+});
+
+describe('a node of a mailbox', () => {
+  const request = {
+    ...{
+      method: 'ping',
+      arguments: { n: 1, list: [1, { a: 'b' }] },
+      destination: ['node'],
+      pattern: 'n*',
+      matcher: 'glob',
+    },
+    ...{ ticket: 'a ticket', reply_to: { exchange: 'reply.box.pidbox', routing_key: 'key' } },
+  };
+
+  fuzz(
+    'carries a command out, passes it over, or refuses it with a typed error',
+    (random) => Array.from({ length: 20 }, () => disarrange(request, random)),
+    async (commands) => {
+      const connection = new Connection('memory://pidbox-fuzz');
+      connection.on('problem', () => {}); // Replies that cannot be sent.
+      const box = new Mailbox('box', { connection });
+      const node = box.node('node', { handlers: { ping: ({ n }) => n } });
+      try {
+        for (const command of commands) {
+          await node.handleMessage(command).catch((error: unknown) => {
+            if (!(error instanceof MessagingError)) throw error;
+          });
+        }
+        expect(await node.handleMessage({ method: 'ping', arguments: { n: 7 } })).toBe(7);
+      } finally {
+        await connection.close();
+      }
+    },
+    (commands) => JSON.stringify(commands),
   );
 });
 
