@@ -12,6 +12,7 @@ import {
 } from '../errors.js';
 import { debug } from '../tracing.js';
 import type { OutgoingMessage, Returned, TransportChannel } from '../transport/contract.js';
+import { type Deadline, doneBefore } from '../util/deadline.js';
 import { Alarm } from './alarm.js';
 import { exchangeBlamed, isFaultOfMessage } from './blame.js';
 import { Budget } from './budget.js';
@@ -156,6 +157,22 @@ export class Outbox implements ChannelUser {
     return new Promise((resolve) => {
       this.#flushes.add({ upTo, done: resolve });
     });
+  }
+
+  /** For the end of the connection. Resolves when everything has its outcome, or at the deadline. */
+  async finish(deadline: Deadline): Promise<void> {
+    await doneBefore(deadline, this.flush());
+    if (this.isEmpty) this.#rest();
+  }
+
+  /**
+   * Nothing waits. The timer stays, and saves the next publish from setting one; not with a closed connection, which it would keep in
+   * memory until it is due.
+   */
+  #rest(): void {
+    const { state } = this.#connection;
+    if (state === 'closing' || state === 'closed') this.#alarm.stop();
+    else this.#alarm.keepAlive(false);
   }
 
   /** Closes the channel. What has no outcome yet is rejected. Never rejects. */
@@ -401,7 +418,7 @@ export class Outbox implements ChannelUser {
     this.#budget.remove(entry.size);
     if (this.isEmpty) {
       this.#oneByOneUpTo = 0;
-      this.#alarm.keepAlive(false);
+      this.#rest();
     }
     if (this.#flushes.size > 0) this.#flushed();
   }

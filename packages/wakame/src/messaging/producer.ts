@@ -344,9 +344,7 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
   }
 
   #flushBeforeClose(): void {
-    this.#offConnection = this.#connection.beforeClose(async (options) => {
-      await doneBefore(closeDeadline(options), this.#outbox.flush());
-    });
+    this.#offConnection = this.#connection.beforeClose((options) => this.#outbox.finish(closeDeadline(options)));
   }
 
   #newOutbox(): Outbox {
