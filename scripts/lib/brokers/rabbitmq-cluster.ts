@@ -98,12 +98,18 @@ export class RabbitmqCluster {
   }
 
   async #link(from: number, to: number): Promise<void> {
-    const port = this.#members[to]?.directory.node?.port;
+    const member = this.#members[to];
+    const port = member?.directory.portOf(nameOf(member.server));
     if (port === undefined) throw new Error(`node ${to + 1} has not registered`);
     this.#links.set(`${from} ${to}`, await startFaultProxy({ host: '127.0.0.1', port }));
   }
 
   #indexOf(node: string): number {
-    return this.servers.findIndex((server) => server.node.split('@')[0] === node);
+    return this.servers.findIndex((server) => nameOf(server) === node);
   }
+}
+
+/** Without the host. */
+function nameOf(server: RabbitmqServer): string {
+  return server.node.replace(/@.*/, '');
 }

@@ -1,6 +1,7 @@
 /**
  * A directory of Erlang nodes, as epmd is one (Erlang's "Distribution Protocol", section "EPMD Protocol"): a node registers its name and
- * port, and asks for the ports of others. This one serves a single node, and its answers may lead through proxies:
+ * port, and asks for the ports of others. This one serves a single server (and its tools, which are nodes, too, while they run), and its
+ * answers may lead through proxies:
  *
  * ```
  *  node A ── "where is B?" ──▶ directory of A        node A ── proxy ──▶ node B
@@ -20,19 +21,13 @@ const NAMES_REQ = 110;
 /** No request is longer: names have at most 255 characters. */
 const LONGEST = 1024;
 
-/** The node that has registered. */
-export interface RegisteredNode {
-  /** Without the host. */
-  readonly name: string;
-  readonly port: number;
-}
-
 export class NodeDirectory {
   readonly port: number;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #route: (name: string) => number | undefined;
-  #node: RegisteredNode | undefined;
+  /** The ports of those that have registered, by name without host, as long as they live: a registration ends with its connection. */
+  readonly #nodes = new Map<string, { readonly port: number }>();
   #creation = 0;
 
   private constructor(server: Server, route: (name: string) => number | undefined) {
@@ -50,9 +45,9 @@ export class NodeDirectory {
     return new NodeDirectory(server, route);
   }
 
-  /** The node, as long as it lives: its registration ends with the connection. */
-  get node(): RegisteredNode | undefined {
-    return this.#node;
+  /** The port of a node that has registered here, by its name without the host. */
+  portOf(name: string): number | undefined {
+    return this.#nodes.get(name)?.port;
   }
 
   async close(): Promise<void> {
@@ -82,13 +77,13 @@ export class NodeDirectory {
       case ALIVE2_REQ:
         return this.#register(socket, request);
       case PORT_PLEASE2_REQ:
-        socket.end(this.#portOf(request.toString('latin1', 1)));
+        socket.end(this.#find(request.toString('latin1', 1)));
         return;
       case NAMES_REQ: {
-        const { name, port } = this.#node ?? {};
         const own = Buffer.alloc(4);
         own.writeUInt32BE(this.port);
-        socket.end(Buffer.concat([own, Buffer.from(name === undefined ? '' : `name ${name} at port ${port}\n`)]));
+        const lines = [...this.#nodes].map(([name, { port }]) => `name ${name} at port ${port}\n`);
+        socket.end(Buffer.concat([own, Buffer.from(lines.join(''))]));
         return;
       }
       default:
@@ -98,15 +93,12 @@ export class NodeDirectory {
 
   /** Port (2), type, protocol, highest and lowest version (2 each), length of the name (2), name, … */
   #register(socket: Socket, request: Buffer): void {
-    const node = { port: request.readUInt16BE(1), name: request.toString('latin1', 11, 11 + request.readUInt16BE(9)) };
-    // rabbitmqctl is a node, too, for as long as it runs; nobody has to find it.
-    const isServer = node.port !== 0 && !node.name.startsWith('rabbitmqcli');
-    if (isServer) {
-      this.#node = node;
-      socket.once('close', () => {
-        if (this.#node === node) this.#node = undefined;
-      });
-    }
+    const node = { port: request.readUInt16BE(1) };
+    const name = request.toString('latin1', 11, 11 + request.readUInt16BE(9));
+    this.#nodes.set(name, node);
+    socket.once('close', () => {
+      if (this.#nodes.get(name) === node) this.#nodes.delete(name);
+    });
     const response = Buffer.alloc(6);
     response.writeUInt8(ALIVE2_X_RESP, 0);
     this.#creation += 1;
@@ -114,8 +106,8 @@ export class NodeDirectory {
     socket.write(response);
   }
 
-  #portOf(name: string): Buffer {
-    const port = name === this.#node?.name ? this.#node.port : this.#route(name);
+  #find(name: string): Buffer {
+    const port = this.portOf(name) ?? this.#route(name);
     if (port === undefined) return Buffer.from([PORT2_RESP, 1]);
     const head = Buffer.alloc(12);
     head.writeUInt8(PORT2_RESP, 0);
