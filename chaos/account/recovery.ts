@@ -9,6 +9,8 @@ export interface Recovery {
   readonly first: number;
   /** Until each of them had. */
   readonly all: number;
+  /** The longest time, from its beginning on, in which none of them had any. */
+  readonly silence: number;
 }
 
 /** Measures every fault; `complain` hears of workers that were not at work again in time. */
@@ -28,7 +30,13 @@ export function measureRecovery(history: History, complain: (text: string) => vo
       const sideSigns = history.sideSigns.get(place);
       if (fault.side && sideSigns !== undefined) waitOf(history, fault, sideSigns, `side queue of ${place}`, complain);
     }
-    if (waits.length > 0) recoveries.push({ kind: fault.kind, first: Math.min(...waits), all: Math.max(...waits) });
+    if (waits.length === 0) continue;
+    const first = Math.min(...waits);
+    const signs = [...places]
+      .filter((place) => hitsPlace(fault, place))
+      .flatMap((place) => history.signs.get(place) ?? []);
+    const silence = longestGap(signs, fault.from, fault.until + first);
+    recoveries.push({ kind: fault.kind, first, all: Math.max(...waits), silence });
   }
   return recoveries;
 }
@@ -68,6 +76,17 @@ function troubled(history: History, from: number, until: number): number {
     covered = Math.max(covered, end);
   }
   return sum;
+}
+
+/** The longest time without any of these between the two. */
+function longestGap(signs: readonly number[], from: number, until: number): number {
+  const within = signs.filter((at) => at >= from && at <= until).sort((a, b) => a - b);
+  let [longest, before] = [0, from];
+  for (const at of [...within, until]) {
+    longest = Math.max(longest, at - before);
+    before = at;
+  }
+  return longest;
 }
 
 function firstFrom(sorted: readonly number[], from: number): number | undefined {

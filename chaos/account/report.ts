@@ -29,10 +29,22 @@ export function report(account: Account): string {
     ]),
     '',
     table([
-      ['ms from the end of a fault', 'count', 'first message:', 'median', 'max', 'everybody:', 'median', 'max'],
-      ...[...recoveryByKind(recoveries)].map(([kind, { count, first, all }]) => [
-        ...[kind, number(count), '', number(first.median), number(first.max)],
-        ...['', number(all.median), number(all.max)],
+      [
+        'ms from the end of a fault',
+        'count',
+        'first message:',
+        'median',
+        'max',
+        'everybody:',
+        'median',
+        'max',
+        'silence:',
+        'median',
+        'max',
+      ],
+      ...[...recoveryByKind(recoveries)].map(([kind, { count, first, all, silence }]) => [
+        ...[kind, number(count), '', number(first.median), number(first.max), '', number(all.median), number(all.max)],
+        ...['', number(silence.median), number(silence.max)],
       ]),
     ]),
     '',
@@ -74,6 +86,7 @@ interface Recovered {
   readonly count: number;
   readonly first: Spread;
   readonly all: Spread;
+  readonly silence: Spread;
 }
 
 /** By kind of fault, and `all` together. */
@@ -90,6 +103,7 @@ function recovered(recoveries: readonly Recovery[]): Recovered {
     count: recoveries.length,
     first: spread(recoveries.map(({ first }) => first)),
     all: spread(recoveries.map(({ all }) => all)),
+    silence: spread(recoveries.map(({ silence }) => silence)),
   };
 }
 

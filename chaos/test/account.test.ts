@@ -211,7 +211,15 @@ describe('coming back after a fault', () => {
     const [recovery, ...others] = account(log.end().records).recoveries;
     expect(others).toEqual([]);
     // Publish, confirm: 90 + 20. Publish, confirm, delivery, ack, and the same again: 90 + 170 + 70.
-    expect(recovery).toEqual({ kind: 'cut', first: 110, all: 330 });
+    // In between, and from the beginning of the fault to its end: 10 more.
+    expect(recovery).toEqual({ kind: 'cut', first: 110, all: 330, silence: 120 });
+  });
+
+  it('of a fault that leaves others at work, the longest silence of all whom it hit', () => {
+    const log = new Log().fault('node', 'all').send(1).take('a.1', 1).wait(300).send(2).take('a.1', 2).over();
+    const [recovery] = account(log.send(3).take('b.1', 3).send(4).take('a.1', 4).end().records).recoveries;
+    // From the delivery of the first to the confirm of the second: ack, 300, publish, confirm.
+    expect(recovery).toMatchObject({ silence: 330 });
   });
 
   it('is not measured where the next fault came too soon', () => {
