@@ -16,10 +16,12 @@ import { type ChaosOptions, parseOptions, type StandName, USAGE } from './option
 import { Run } from './run.ts';
 import { openAmqp } from './stands/amqp.ts';
 import { openCluster } from './stands/cluster.ts';
+import { openRedis } from './stands/redis.ts';
 import type { StandOpener } from './stands/stand.ts';
 
 const stands: Record<StandName, { readonly broker: string; readonly open: StandOpener }> = {
   amqp: { broker: 'rabbitmq', open: openAmqp },
+  redis: { broker: 'redis', open: openRedis },
   cluster: { broker: 'rabbitmq', open: openCluster },
 };
 

@@ -80,11 +80,13 @@ export class Run {
     const { targets, detail = '' } = prepared;
     const length = Math.round(draw.duration * longest);
     this.#say(`${name}${detail && ` (${detail})`}, ${length} ms: ${targets === 'all' ? 'all' : targets.join(', ')}`);
+    await this.#crew.withdraw(targets);
     this.#ledger.write({ event: 'fault', fault, kind: name, targets, detail, crash, side });
     await prepared.begin();
     await sleep(length);
     const at = (await prepared.end()) ?? now();
     this.#ledger.write({ event: 'fault-over', fault, at });
+    this.#crew.send(targets);
     return at;
   }
 

@@ -38,6 +38,11 @@ export class Crew {
     for (const post of this.#posts) this.#occupy(post);
   }
 
+  /** The places whose workers may be treated in any way. */
+  get robust(): readonly string[] {
+    return this.#posts.filter(({ place }) => !place.fragile).map(({ place }) => place.name);
+  }
+
   /** The process at work in a place now. */
   at(name: string): WorkerProcess | undefined {
     return this.#posts.find(({ place }) => place.name === name)?.current;
@@ -45,9 +50,30 @@ export class Crew {
 
   /** Kills one worker, chosen by a fraction of them: the producers are chosen a third as often. */
   async kill(fraction: number): Promise<void> {
-    const tickets = this.#posts.flatMap((post) => (post.place.role === 'producer' ? [post] : [post, post, post]));
+    const tickets = this.#posts
+      .filter(({ place }) => !place.fragile)
+      .flatMap((post) => (post.place.role === 'producer' ? [post] : [post, post, post]));
     const post = tickets[Math.floor(fraction * tickets.length)];
     await post?.current?.kill();
+  }
+
+  /** Lets the fragile workers in these places finish before something happens to them; resolves when they are gone. */
+  async withdraw(places: readonly string[] | 'all'): Promise<void> {
+    const posts = this.#fragile(places);
+    for (const post of posts) post.closed = true;
+    await Promise.all(posts.map((post) => post.current?.finish()));
+  }
+
+  /** Has them begin again. */
+  send(places: readonly string[] | 'all'): void {
+    for (const post of this.#fragile(places)) {
+      post.closed = false;
+      this.#occupy(post);
+    }
+  }
+
+  #fragile(places: readonly string[] | 'all'): Post[] {
+    return this.#posts.filter(({ place }) => place.fragile && (places === 'all' || places.includes(place.name)));
   }
 
   /** Lets the workers of a role finish; resolves when they are gone. */

@@ -18,6 +18,11 @@ interface AnyPlace {
   /** Command and arguments; the task follows as the last one. */
   readonly command: readonly [string, ...string[]];
   readonly language: string;
+  /**
+   * Its workers cannot be held to the account through a fault: they are let go before any that hits them, begin again after it, and are never
+   * killed.
+   */
+  readonly fragile?: boolean | undefined;
 }
 
 export type Place =

@@ -75,7 +75,7 @@ export async function openAmqp({ name, perSecond }: StandOptions): Promise<Stand
         closeConnections(ctl),
         permissions(api, ctl),
         deleteQueue(api, sideQueues as Map<string, string>),
-        workerPause(crew.places, (place) => crew.at(place), 6000),
+        workerPause(crew.robust, (place) => crew.at(place), 6000),
       ],
       close,
     };

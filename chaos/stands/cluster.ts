@@ -91,7 +91,7 @@ export async function openCluster({ name, perSecond }: StandOptions): Promise<St
           crew.places.filter((place) => place.startsWith('producer')),
         ),
         closeConnections(ctl),
-        workerPause(crew.places, (place) => crew.at(place), 6000),
+        workerPause(crew.robust, (place) => crew.at(place), 6000),
       ],
       close,
     };

@@ -1,0 +1,67 @@
+"""Consumes a queue with Kombu, and writes down each delivery and each ack."""
+
+import random
+import socket
+import time
+
+from kombu import Connection, Queue
+
+from worker import last_call, padding, record, say, task, watch_memory, write
+
+# Kombu takes a message and records it in two steps. A BRPOP that is under way when the consumer stops ends within this many seconds.
+LAST_POLL = 2.5
+
+told = last_call()
+watch_memory()
+work = random.Random(task['seed'])
+deliveries = 0
+
+
+def handle(body, message):
+    global deliveries
+    queue = task['queue']['name']
+    if not isinstance(body, dict) or body.get('padding') != padding(body.get('number', -1)):
+        write(record('damaged', queue=queue, text=repr(body)[:200]))
+        message.ack()
+        return
+    deliveries += 1
+    delivery = deliveries
+    redelivered = bool(message.delivery_info.get('redelivered'))
+    write(record('delivered', queue=queue, delivery=delivery, producer=body['producer'], number=body['number'],
+                 redelivered=redelivered))
+    if work.random() < 0.1:
+        time.sleep(work.uniform(0.001, 0.02))
+    message.ack()
+    write(record('acked', delivery=delivery, live=True))
+
+
+def drain(connection, seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            connection.drain_events(timeout=0.2)
+        except socket.timeout:
+            pass
+
+
+def run():
+    with Connection(task['url'], transport_options=task['options'].get('transportOptions') or {}) as connection:
+        connection.ensure_connection(interval_start=0.2, interval_step=0.2, interval_max=1, max_retries=5)
+        name = task['queue']['name']
+        consumer = connection.Consumer([Queue(name, routing_key=name)], callbacks=[handle],
+                                       prefetch_count=task['prefetch'])
+        consumer.consume()
+        write(record('ready'))
+        while not told.is_set():
+            drain(connection, 0.2)
+        consumer.cancel()
+        drain(connection, LAST_POLL)
+
+
+while not told.is_set():
+    try:
+        run()
+    except Exception as error:
+        say(f'{type(error).__name__}: {error}')
+        time.sleep(0.3)
+write(record('finished'))
