@@ -26,7 +26,7 @@ const { values } = parseArgs({
 const quick = values.quick;
 const rounds = quick ? 1 : Number(values.rounds ?? 5);
 if (!Number.isInteger(rounds) || rounds < 1) throw new RangeError(`--rounds must be a whole number above 0`);
-const times = quick ? { warmUp: 30, measure: 50 } : { warmUp: 700, measure: 1000 };
+const times = quick ? { warmUp: 30, measure: 30 } : { warmUp: 700, measure: 700 };
 const only = values.only?.split(',');
 
 /** With --quick: every participant once, and ours a little more. */
