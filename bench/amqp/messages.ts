@@ -42,4 +42,8 @@ export const jsonObject = {
   public: true,
   rating: 4.75,
 };
+/** The body of such a message: arguments, and what is to be done next. 1 KiB. */
+export const celeryBody: Buffer = Buffer.from(
+  JSON.stringify([[2, 2], { text: 'x'.repeat(936) }, { callbacks: null, errbacks: null, chain: null, chord: null }]),
+);
 export const jsonText: string = JSON.stringify(jsonObject);

@@ -14,7 +14,7 @@
  * Run as a program it listens on a free port of the loopback interface and prints it.
  */
 import { createServer, type Socket } from 'node:net';
-import { celeryProperties, jsonText } from './messages.ts';
+import { celeryBody, celeryProperties, jsonText } from './messages.ts';
 import { bodyFrame, frame, headerFrame, propertiesOf, shortstr, table, uint } from './wire.ts';
 
 const DELIVER = 0x003c003c;
@@ -342,7 +342,7 @@ function deliverMethod(tag: string, deliveryTag: number, exchange: string, routi
 
 function makeSource(queue: string, channel: number, tag: string): Source {
   const [, kind = '', celery] = queue.split('-');
-  const body = kind === 'json' ? Buffer.from(jsonText) : Buffer.alloc(Number(kind), 'x');
+  const body = kind === 'json' ? Buffer.from(jsonText) : celery ? celeryBody : Buffer.alloc(Number(kind), 'x');
   const properties =
     kind === 'json'
       ? propertiesOf({

@@ -2,7 +2,7 @@
 
 import { type Budget, repeat, type Sample, timed } from '../lib/sample.ts';
 import type { Adapter, Message, Publisher } from './adapter.ts';
-import { celeryProperties, jsonObject } from './messages.ts';
+import { celeryBody, celeryProperties, jsonObject } from './messages.ts';
 
 export interface Scenario {
   readonly title: string;
@@ -185,7 +185,7 @@ async function grown(action: () => Promise<void>, count: number): Promise<Sample
   return { messages: count, bytes: (used() - before) / count };
 }
 
-const celery = { ...message(1024, celeryProperties) };
+const celery: Message = { body: celeryBody, properties: celeryProperties, json: undefined };
 
 export const scenarios: Readonly<Record<string, Scenario>> = {
   'publish-100': publish('publish 100 B', message(100)),

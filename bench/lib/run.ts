@@ -41,7 +41,13 @@ export async function runRounds(cases: readonly Case[], rounds: number): Promise
       for (let i = 0; i < group.length; i++) {
         const one = group[(i + round) % group.length]!;
         await one.prepare?.();
-        results.get(one)?.samples.push(await measure(one));
+        try {
+          results.get(one)?.samples.push(await measure(one));
+        } catch (error) {
+          // The others shall be measured all the same.
+          console.error((error as Error).message);
+          process.exitCode = 1;
+        }
       }
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       console.error(`round ${round + 1} of ${rounds}: ${name} (${seconds} s)`);

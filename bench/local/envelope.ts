@@ -33,7 +33,14 @@ function bodyOf(bytes: number): Buffer {
 const wakameEncode = (bytes: number) => {
   const body = bodyOf(bytes);
   return () =>
-    encodeEnvelope({ body, properties, exchange: 'media', routingKey: 'video', deliveryTag: randomUUID(), redelivered: false });
+    encodeEnvelope({
+      body,
+      properties,
+      exchange: 'media',
+      routingKey: 'video',
+      deliveryTag: randomUUID(),
+      redelivered: false,
+    });
 };
 
 const plainEncode = (bytes: number) => {

@@ -1,9 +1,13 @@
 /** One measurement of what happens within one process: `measure.ts <adapter> <scenario> <warm-up> <measure>`. */
-import { memoryCycle } from './memory.ts';
-import { envelopes } from './envelope.ts';
-import type { Budget, Sample } from '../lib/sample.ts';
 
-const runs: Readonly<Record<string, (budget: Budget) => Promise<Sample>>> = { 'wakame/memory-cycle': memoryCycle, ...envelopes };
+import type { Budget, Sample } from '../lib/sample.ts';
+import { envelopes } from './envelope.ts';
+import { memoryCycle } from './memory.ts';
+
+const runs: Readonly<Record<string, (budget: Budget) => Promise<Sample>>> = {
+  'wakame/memory-cycle': memoryCycle,
+  ...envelopes,
+};
 
 const [adapter, scenario, warmUp, measure] = process.argv.slice(2);
 const run = runs[`${adapter}/${scenario}`];

@@ -1,7 +1,7 @@
 /** Clients of AMQP, against the null broker and against RabbitMQ. */
 import { fileURLToPath } from 'node:url';
 import { connect } from '@wakame/amqp';
-import { celeryProperties, jsonText } from '../amqp/messages.ts';
+import { celeryBody, celeryProperties, jsonText } from '../amqp/messages.ts';
 import { type Scenario, scenarios } from '../amqp/scenarios.ts';
 import type { Case } from '../lib/run.ts';
 
@@ -93,7 +93,7 @@ async function prepareQueue(url: string, queue: string, stock: number): Promise<
     await channel.confirmSelect();
     const [, kind = '', celery] = queue.split('-');
     const isJson = kind === 'json';
-    const body = isJson ? Buffer.from(jsonText) : Buffer.alloc(Number(kind), 'x');
+    const body = isJson ? Buffer.from(jsonText) : celery ? celeryBody : Buffer.alloc(Number(kind), 'x');
     const properties = isJson
       ? { contentType: 'application/json', contentEncoding: 'utf-8' }
       : celery

@@ -1,22 +1,23 @@
 /** `wakame`: a Producer and Consumers, with everything that they do by default. */
 import { Connection, type PublishOptions, type Message as Received } from 'wakame';
-import { type Adapter, touch } from '../adapter.ts';
+import { type Adapter, type Message, touch } from '../adapter.ts';
 
 export const adapter: Adapter = {
   async publisher(url, { confirm, channels: count }) {
     const connection = await new Connection(url).connect();
     const producers = Array.from({ length: count }, () => connection.producer({ confirm }));
     return {
-      async batch(queue, { body, json, properties }, size, number) {
+      async batch(queue, message, size, number) {
         const producer = producers[number]!;
-        const options: PublishOptions = { ...properties, deliveryMode: 'persistent', routingKey: queue };
+        const body = message.json ?? message.body;
+        const options = optionsFor(queue, message);
         let last: Promise<unknown> | undefined;
-        for (let i = 0; i < size; i++) last = producer.publish(json ?? body, withoutType(options, json));
+        for (let i = 0; i < size; i++) last = producer.publish(body, options);
         await last;
       },
-      confirmed(queue, { body, json, properties }, done, number) {
-        const options = withoutType({ ...properties, deliveryMode: 'persistent', routingKey: queue }, json);
-        producers[number]!.publish(json ?? body, options).then(() => done(), done);
+      confirmed(queue, message, done, number) {
+        const publishing = producers[number]!.publish(message.json ?? message.body, optionsFor(queue, message));
+        publishing.then(() => done(), done);
       },
       async sync() {
         await Promise.all(producers.map((producer) => producer.flush()));
@@ -53,9 +54,15 @@ export const adapter: Adapter = {
   },
 };
 
-/** What the body is, the serializer says by itself. */
-function withoutType(options: PublishOptions, json: object | undefined): PublishOptions {
-  if (json === undefined) return options;
-  const { contentType: _type, contentEncoding: _encoding, ...rest } = options;
-  return rest;
+/** A program that publishes much to one place has its options at hand; so the last ones are kept. */
+let last: { readonly message: Message; readonly queue: string; readonly options: PublishOptions } | undefined;
+
+function optionsFor(queue: string, message: Message): PublishOptions {
+  if (last?.message === message && last.queue === queue) return last.options;
+  const { contentType, contentEncoding, ...rest } = message.properties ?? {};
+  // What a JSON body is, its serializer says.
+  const type = message.json === undefined && contentType !== undefined ? { contentType, contentEncoding } : {};
+  const options: PublishOptions = { ...rest, ...type, deliveryMode: 'persistent', routingKey: queue };
+  last = { message, queue, options };
+  return options;
 }

@@ -11,7 +11,7 @@ import {
   UnroutableError,
 } from '../errors.js';
 import { debug } from '../tracing.js';
-import type { OutgoingMessage, Returned, TransportChannel } from '../transport/contract.js';
+import type { OutgoingMessage, Receipt, Returned, TransportChannel } from '../transport/contract.js';
 import { type Deadline, doneBefore } from '../util/deadline.js';
 import { Alarm } from './alarm.js';
 import { exchangeBlamed, isFaultOfMessage } from './blame.js';
@@ -29,6 +29,27 @@ export interface OutboxEvents {
   incarnationEnded(): void;
   /** A message reached no queue. `mandatory`: its publish rejects. */
   returned(returned: Returned, mandatory: boolean): void;
+}
+
+/** A message on its way on one incarnation of the channel. */
+class Flight implements Receipt {
+  readonly #outbox: Outbox;
+  readonly #entry: Entry;
+  readonly #inner: TransportChannel;
+
+  constructor(outbox: Outbox, entry: Entry, inner: TransportChannel) {
+    this.#outbox = outbox;
+    this.#entry = entry;
+    this.#inner = inner;
+  }
+
+  confirmed(): void {
+    this.#outbox.taken(this.#entry, this.#inner);
+  }
+
+  failed(error: MessagingError): void {
+    this.#outbox.refused(this.#entry, this.#inner, error);
+  }
 }
 
 /** The answer of almost every publish. */
@@ -62,6 +83,7 @@ export class Outbox implements ChannelUser {
   #sequence = 0;
   #connecting = false;
   #closed = false;
+  #pumping = false;
   /** Publishes with `confirm: false` that were answered at once. */
   #earlyAnswers = 0;
   /**
@@ -221,18 +243,30 @@ export class Outbox implements ChannelUser {
 
   /** Sends what may be sent now. */
   #pump(): void {
-    const inner = this.#inner;
-    // When it is not open, the news of its end is on the way.
-    if (inner?.state !== 'open') return;
-    for (let entry = this.#cursor; entry !== undefined; entry = entry.next) {
-      this.#cursor = entry;
+    // Within a call that answered at once: the loop that made it goes on.
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      this.#sendQueued();
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #sendQueued(): void {
+    for (let entry = this.#cursor; entry !== undefined; entry = this.#cursor) {
+      const inner = this.#inner;
+      // When it is not open, the news of its end is on the way.
+      if (inner?.state !== 'open') return;
       // Whoever is behind it waits: order is kept.
       if (entry.state === 'gated') return;
-      if (entry.state !== 'queued') continue;
-      if (entry.sequence <= this.#oneByOneUpTo && this.#inFlight > 0) return;
-      this.#send(entry, inner);
+      if (entry.state === 'queued') {
+        if (entry.sequence <= this.#oneByOneUpTo && this.#inFlight > 0) return;
+        this.#send(entry, inner);
+      }
+      // One that was answered at once is gone, and the cursor has moved on.
+      if (this.#cursor === entry) this.#cursor = entry.next;
     }
-    this.#cursor = undefined;
   }
 
   #send(entry: Entry, inner: TransportChannel): void {
@@ -243,11 +277,8 @@ export class Outbox implements ChannelUser {
     entry.inner = inner;
     entry.attempts++;
     this.#inFlight++;
-    inner.publish(this.#addressed(message), 'confirmed').then(
-      () => this.#taken(entry, inner),
-      (error: unknown) => this.#refused(entry, inner, error),
-    );
     if (!entry.confirm && !entry.answered) this.#answerEarly(entry);
+    inner.send(this.#addressed(message), new Flight(this, entry, inner));
   }
 
   /** With the present names of queues that the broker named: after a loss they have others. */
@@ -262,7 +293,7 @@ export class Outbox implements ChannelUser {
   }
 
   /** The broker has taken responsibility. */
-  #taken(entry: Entry, inner: TransportChannel): void {
+  taken(entry: Entry, inner: TransportChannel): void {
     if (entry.inner !== inner || (entry.state !== 'sent' && entry.state !== 'orphaned')) return;
     if (debug.enabled) debug('published %s', describe(entry));
     if (!entry.answered) entry.resolve(entry.attempts === 1 ? ONCE : { attempts: entry.attempts });
@@ -270,7 +301,8 @@ export class Outbox implements ChannelUser {
     if (this.#cursor !== undefined) this.#pump();
   }
 
-  #refused(entry: Entry, inner: TransportChannel, error: unknown): void {
+  /** It has not, or nobody knows. */
+  refused(entry: Entry, inner: TransportChannel, error: MessagingError): void {
     if (entry.inner !== inner) return;
     const failure = asPublishError(error, 'unknown');
     if (entry.state === 'orphaned') this.#bury(entry, failure);

@@ -6,7 +6,7 @@ import { checkName } from '../entities/checks.js';
 import { declareEntity, type Entity, isCacheable, isDeclarable, nameOf } from '../entities/declare.js';
 import type { Exchange } from '../entities/exchange.js';
 import { type ChannelOrConnection, checkTarget } from '../entities/target.js';
-import { ChannelError, MessagingError, NotFound } from '../errors.js';
+import { ChannelError, type MessagingError, NotFound } from '../errors.js';
 import type { Serializer } from '../serialization/index.js';
 import { debug, type PublishContext, tracing } from '../tracing.js';
 import type { OutgoingMessage, Returned, UnroutablePolicy } from '../transport/message.js';
@@ -171,7 +171,7 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
 
   #publish(body: T, options: PublishOptions, context?: PublishContext): Promise<PublishResult> {
     try {
-      return this.#accept(body, options, context).promise.catch(withCallersStack);
+      return this.#accept(body, options, context).promise;
     } catch (error) {
       const aborted = options.signal?.aborted === true && error === options.signal.reason;
       return Promise.reject(aborted ? error : asPublishError(error, 'not-sent'));
@@ -215,7 +215,7 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     });
     if (this.#offConnection === undefined) this.#flushBeforeClose();
     this.#outbox.add(entry);
-    if (signal !== undefined) dropOnAbort(this.#outbox, entry, signal);
+    if (signal !== undefined && entry.state !== 'done') dropOnAbort(this.#outbox, entry, signal);
     if (isGated) {
       const composed = message ?? this.#composeChecked(validation, body, name, exchange, options, context);
       void this.#openGate(entry, name, missing, options, composed);
@@ -394,13 +394,4 @@ function sizeOf(message: OutgoingMessage): number {
 
 function dropOnAbort(outbox: Outbox, entry: Entry, signal: AbortSignal): void {
   entry.offAbort = onAbort(signal, (reason) => outbox.drop(entry, reason));
-}
-
-/**
- * Throws the error with the stack of whoever awaits the publish: called by the promise that the caller holds, so V8 finds the
- * functions that wait for it. Costs nothing while publishes succeed.
- */
-function withCallersStack(error: unknown): never {
-  if (error instanceof MessagingError) Error.captureStackTrace(error, withCallersStack);
-  throw error;
 }

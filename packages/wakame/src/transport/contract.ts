@@ -198,6 +198,17 @@ export interface DeliverySink {
 export type PublishMode = 'confirmed' | 'written';
 
 /**
+ * Hears what becomes of one message: one of the two is called, once, and perhaps within the call that sends the message. Neither may
+ * throw.
+ */
+export interface Receipt {
+  /** The broker has taken responsibility. */
+  confirmed(): void;
+  /** `error.outcome` tells what is known of the message. */
+  failed(error: MessagingError): void;
+}
+
+/**
  * One incarnation of a channel. Calls are carried out in the order they are made.
  *
  * An error of the channel's (NOT_FOUND, PRECONDITION_FAILED …) rejects the call that caused it and closes the channel. Every other
@@ -232,7 +243,9 @@ export interface TransportChannel {
    * A message that cannot be encoded rejects alone: the channel lives on.
    */
   publish(message: OutgoingMessage, mode: PublishMode): Promise<void>;
-  /** Bytes accepted by `publish` and not yet handed to the operating system or the store. */
+  /** The same as `publish` in mode `confirmed`, for those who publish much: there is no promise, `receipt` is told. */
+  send(message: OutgoingMessage, receipt: Receipt): void;
+  /** Bytes accepted by `publish` and `send` and not yet handed to the operating system or the store. */
   readonly bufferedBytes: number;
 
   /** Resolves with the consumer tag when the broker has accepted the consumer. */

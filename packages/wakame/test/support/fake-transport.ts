@@ -30,6 +30,7 @@ import type {
   QueueBinding,
   QueueDeclareOk,
   QueueDeclareOptions,
+  Receipt,
   Transport,
   TransportChannel,
   TransportConnection,
@@ -393,6 +394,13 @@ export class FakeChannel implements TransportChannel {
     return this.#request('publish', `${message.exchange}:${message.routingKey} ${mode}`, () => {
       this.broker.queues.get(message.routingKey)?.messages.push(message);
     });
+  }
+
+  send(message: OutgoingMessage, receipt: Receipt): void {
+    this.publish(message, 'confirmed').then(
+      () => receipt.confirmed(),
+      (error: MessagingError) => receipt.failed(error),
+    );
   }
 
   consume(queue: string, options: ConsumeOptions, sink: DeliverySink): Promise<string> {

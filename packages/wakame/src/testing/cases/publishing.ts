@@ -201,10 +201,22 @@ export const publishing = group('publishing', (test) => {
     const controller = new AbortController();
     const inFlight = producer.publish('maybe', { routingKey: queue.name, signal: controller.signal });
     controller.abort(reason);
-    equal(await failure(inFlight), reason);
+    // A store that answers within the call has the message by now.
+    const isThere = await inFlight.then(
+      () => true,
+      (error: unknown) => {
+        equal(error, reason);
+        return false;
+      },
+    );
     await producer.publish('after', { routingKey: queue.name });
-    const arrived = payloads(await drain(t, queue)).filter((payload) => payload !== 'maybe');
-    deepEqual(arrived, ['before', 'after']);
+    const arrived = payloads(await drain(t, queue));
+    if (isThere) deepEqual(arrived, ['before', 'maybe', 'after']);
+    else
+      deepEqual(
+        arrived.filter((payload) => payload !== 'maybe'),
+        ['before', 'after'],
+      );
   });
 
   test(

@@ -17,6 +17,7 @@ import type {
   QueueBinding,
   QueueDeclareOk,
   QueueDeclareOptions,
+  Receipt,
   TransportChannel,
 } from '../../transport/contract.js';
 import { noop } from '../../util/noop.js';
@@ -113,36 +114,45 @@ export class AmqpChannel implements TransportChannel {
   // ── publishing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   publish(message: OutgoingMessage, mode: PublishMode): Promise<void> {
-    if (message.transaction !== undefined) {
-      return Promise.reject(
-        new NotSupportedError('a message broker has no transaction to join', { outcome: 'not-sent' }),
-      );
+    if (mode === 'written') return this.#write(message);
+    return new Promise((confirmed, failed) => this.send(message, { confirmed, failed }));
+  }
+
+  send(message: OutgoingMessage, receipt: Receipt): void {
+    const delayed = this.#delayed(message);
+    if (delayed === undefined) this.#sendNow(message, receipt);
+    else delayed.then((sent) => this.#sendNow(sent, receipt)).catch((error: MessagingError) => receipt.failed(error));
+  }
+
+  /** What is sent in its stead when it must not go as it is: undefined when it may. */
+  #delayed(message: OutgoingMessage): Promise<OutgoingMessage> | undefined {
+    const { notBefore, transaction } = message;
+    if (transaction !== undefined) {
+      const error = new NotSupportedError('a message broker has no transaction to join', { outcome: 'not-sent' });
+      return Promise.reject(error);
     }
-    const { notBefore } = message;
-    if (notBefore !== undefined && notBefore > Date.now()) return this.#publishLater(message, notBefore, mode);
-    return this.#publishNow(message, mode);
+    if (notBefore === undefined || notBefore <= Date.now()) return undefined;
+    // Native delayed delivery: the message goes round by queues that let it pass when its time has come.
+    return this.connection.delays.delayed(message, notBefore);
   }
 
-  /** Native delayed delivery: the message goes round by queues that let it pass when its time has come. */
-  async #publishLater(message: OutgoingMessage, notBefore: number, mode: PublishMode): Promise<void> {
-    await this.#publishNow(await this.connection.delays.delayed(message, notBefore), mode);
-  }
-
-  #publishNow(message: OutgoingMessage, mode: PublishMode): Promise<void> {
+  #sendNow(message: OutgoingMessage, receipt: Receipt): void {
     const channel = this.#channel;
-    const { unroutable } = message;
+    if (!channel.confirming) this.#confirm();
+    channel.publishRaw(
+      clientMessage(message),
+      message.unroutable === 'report' ? this.#reporting(message, receipt) : receipt,
+    );
+  }
+
+  async #write(message: OutgoingMessage): Promise<void> {
+    const sent = (await this.#delayed(message)) ?? message;
+    const channel = this.#channel;
     // Only the confirm that follows a return tells whose it is.
-    if ((mode === 'confirmed' || unroutable !== 'ignore') && !channel.confirming) this.#confirm();
-    if (mode === 'confirmed' && unroutable !== 'report') {
-      const { exchange, routingKey, body, properties } = message;
-      const options = unroutable === 'reject' ? MANDATORY : undefined;
-      return channel.basicPublish(exchange, routingKey, body, properties as ClientMessage['properties'], options);
-    }
-    if (mode === 'written' && !channel.confirming) {
-      const { exchange, routingKey, body, properties } = message;
-      return channel.basicPublish(exchange, routingKey, body, properties as ClientMessage['properties']);
-    }
-    return mode === 'written' ? this.#publishWritten(message) : this.#publishReported(message);
+    if (sent.unroutable !== 'ignore' && !channel.confirming) this.#confirm();
+    if (channel.confirming) return this.#publishWritten(sent);
+    const { exchange, routingKey, body, properties } = sent;
+    return channel.basicPublish(exchange, routingKey, body, properties as ClientMessage['properties']);
   }
 
   /** From this call on the broker confirms. Its answer is of no interest: a refusal closes the channel. */
@@ -150,18 +160,16 @@ export class AmqpChannel implements TransportChannel {
     this.#channel.confirmSelect().catch(noop);
   }
 
-  /** Confirmed, and a return is reported rather than an error. */
-  #publishReported(message: OutgoingMessage): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#channel.publishRaw(clientMessage(message), {
-        confirmed: resolve,
-        failed: (error) => {
-          if (!(error instanceof UnroutableError)) return reject(error);
-          this.#returned(message, error);
-          resolve();
-        },
-      });
-    });
+  /** A return is reported rather than an error. */
+  #reporting(message: OutgoingMessage, receipt: Receipt): Receipt {
+    return {
+      confirmed: () => receipt.confirmed(),
+      failed: (error) => {
+        if (!(error instanceof UnroutableError)) return receipt.failed(error);
+        this.#returned(message, error);
+        receipt.confirmed();
+      },
+    };
   }
 
   /** Written on a channel where others are confirmed: what becomes of it is nobody's concern, but for a return. */
@@ -257,8 +265,6 @@ export class AmqpChannel implements TransportChannel {
     await this.#channel.close().catch(noop);
   }
 }
-
-const MANDATORY = { mandatory: true } as const;
 
 function clientMessage(message: OutgoingMessage): ClientMessage {
   const { exchange, routingKey, body, properties, unroutable } = message;

@@ -19,6 +19,7 @@ import type {
   QueueBinding,
   QueueDeclareOk,
   QueueDeclareOptions,
+  Receipt,
   Returned,
   TransportChannel,
 } from '../../transport/contract.js';
@@ -122,15 +123,26 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
   // Publishing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   publish(message: OutgoingMessage, mode: PublishMode): Promise<void> {
+    if (mode === 'confirmed') {
+      return new Promise((confirmed, failed) => this.send(message, { confirmed, failed }));
+    }
     if (this.#state !== 'open') return Promise.reject(this.#ended('not-sent'));
-    if (this.#tail === undefined) return this.connection.publisher.publish(this, message, mode);
-    // Behind the operations under way; but the next operation or publish need not wait for its answer.
+    if (this.#tail === undefined) return this.connection.publisher.write(this, message);
     let answer: Promise<void> | undefined;
     const start = this.#run(() => {
-      answer = this.connection.publisher.publish(this, message, mode);
+      answer = this.connection.publisher.write(this, message);
       answer.catch(noop);
     });
     return start.then(() => answer);
+  }
+
+  send(message: OutgoingMessage, receipt: Receipt): void {
+    if (this.#state !== 'open') return receipt.failed(this.#ended('not-sent'));
+    const { publisher } = this.connection;
+    if (this.#tail === undefined) return publisher.publish(this, message, receipt);
+    // Behind the operations under way; but the next operation or publish need not wait for its answer.
+    const start = this.#run(() => publisher.publish(this, message, receipt));
+    start.catch((error: MessagingError) => receipt.failed(error));
   }
 
   /** A message reached no queue. */

@@ -1,5 +1,5 @@
 import { MessageNacked, type MessagingError, UnroutableError } from '../../errors.js';
-import type { OutgoingMessage, PublishMode, Returned } from '../../transport/contract.js';
+import type { OutgoingMessage, Receipt, Returned } from '../../transport/contract.js';
 import { type Deferred, deferred } from '../../util/deferred.js';
 import { type DeathReason, deadLetter, isCycle } from './dead-letters/death.js';
 import type { Driver, MaybePromise, Outbound, QueueStat, SendResult, StoredMessage } from './driver.js';
@@ -34,7 +34,7 @@ interface Item {
   /** Set for a dead letter. */
   readonly death: DeathReason | undefined;
   /** Undefined when its publish was answered already (`written`). */
-  readonly answer: Deferred<void> | undefined;
+  readonly receipt: Receipt | undefined;
   /** It found no queue, and the shared table was asked again. */
   lookedAgain: boolean;
 }
@@ -96,7 +96,8 @@ export class Publisher {
   #deadletterQueueStands = false;
   /** Published on the spot since the event loop had its last turn. */
   #sinceTurn = 0;
-  #turn: Promise<void> | undefined;
+  /** Those who hear of it in the next turn of the event loop. */
+  #inNextTurn: Receipt[] = [];
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -104,22 +105,27 @@ export class Publisher {
     this.#router = options.router;
   }
 
-  /** See `TransportChannel.publish`. */
-  publish(channel: PublishingChannel, message: OutgoingMessage, mode: PublishMode): Promise<void> {
-    const refusal = checkOutgoing(message, this.#driver.features);
-    if (refusal !== undefined) return Promise.reject(refusal);
-    if (this.#gone) return Promise.reject(connectionGone(this.#loss, 'not-sent'));
+  /** See `TransportChannel.send`. */
+  publish(channel: PublishingChannel, message: OutgoingMessage, receipt: Receipt): void {
+    const refusal = this.#refusalToSend(message);
+    if (refusal !== undefined) return receipt.failed(refusal);
     if (this.#driver.features.synchronous && this.#outbox.length === 0 && !this.#routing) {
+      let isDone: boolean;
       try {
-        const answer = this.#publishNow(channel, message, mode);
-        if (answer !== undefined) return answer;
+        isDone = this.#publishNow(channel, message, receipt);
       } catch (error) {
-        return Promise.reject(this.#typed(error, 'not-sent'));
+        return receipt.failed(this.#typed(error, 'not-sent'));
       }
+      if (isDone) return;
     }
-    const item = toItem(channel, message, mode === 'confirmed' ? deferred() : undefined);
-    this.#enqueue(item);
-    if (item.answer !== undefined) return item.answer.promise;
+    this.#enqueue(toItem(channel, message, receipt));
+  }
+
+  /** See `TransportChannel.publish`, mode `written`. */
+  write(channel: PublishingChannel, message: OutgoingMessage): Promise<void> {
+    const refusal = this.#refusalToSend(message);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    this.#enqueue(toItem(channel, message, undefined));
     if (channel.bufferedBytes <= WINDOW) return DONE;
     const answer = deferred();
     this.#windowWaiters.push({ channel, answer });
@@ -137,7 +143,7 @@ export class Publisher {
       notBefore: undefined,
       transaction: undefined,
       death: reason,
-      answer,
+      receipt: { confirmed: answer.resolve, failed: answer.reject },
       lookedAgain: false,
     });
     return answer.promise;
@@ -161,13 +167,19 @@ export class Publisher {
     this.#rejectAll(outbox, connectionGone(loss, 'not-sent'));
   }
 
-  /** Within the call, when all that is needed is known; undefined: it must go the long way. */
-  #publishNow(channel: PublishingChannel, message: OutgoingMessage, mode: PublishMode): Promise<void> | undefined {
+  #refusalToSend(message: OutgoingMessage): MessagingError | undefined {
+    return (
+      checkOutgoing(message, this.#driver.features) ?? (this.#gone ? connectionGone(this.#loss, 'not-sent') : undefined)
+    );
+  }
+
+  /** Within the call, when all that is needed is known; false: it must go the long way. */
+  #publishNow(channel: PublishingChannel, message: OutgoingMessage, receipt: Receipt): boolean {
     const route = this.#router.route(message);
-    if (route === undefined || isPromise(route) || route.internal || route.broadcasts.length > 0) return undefined;
+    if (route === undefined || isPromise(route) || route.internal || route.broadcasts.length > 0) return false;
     const { queues } = route;
     const [queue] = queues;
-    if (queue === undefined || message.transaction !== undefined) return undefined;
+    if (queue === undefined || message.transaction !== undefined) return false;
     const outbounds =
       queues.length === 1
         ? [toOutbound(queue, message, message.notBefore)]
@@ -175,24 +187,26 @@ export class Publisher {
     const results = this.#driver.send(outbounds) as readonly SendResult[];
     for (const result of results) {
       if (result === 'stored') continue;
-      const item = toItem(channel, message, mode === 'confirmed' ? deferred() : undefined);
+      const item = toItem(channel, message, receipt);
       this.#begin(item);
       this.#answerOne({ item, queues, broadcasts: [], start: 0, broadcastStart: 0 }, results, []);
-      return item.answer?.promise ?? DONE;
+      return true;
     }
-    return ++this.#sinceTurn < TURN ? DONE : this.#nextTurn();
+    if (++this.#sinceTurn < TURN) receipt.confirmed();
+    else this.#confirmLater(receipt);
+    return true;
   }
 
   /** Answers later than need be, so that a loop of awaited publishes is not all that happens in the process. */
-  #nextTurn(): Promise<void> {
-    this.#turn ??= new Promise((resolve) => {
-      nextTurn(() => {
-        this.#sinceTurn = 0;
-        this.#turn = undefined;
-        resolve();
-      });
+  #confirmLater(receipt: Receipt): void {
+    this.#inNextTurn.push(receipt);
+    if (this.#inNextTurn.length > 1) return;
+    nextTurn(() => {
+      this.#sinceTurn = 0;
+      const receipts = this.#inNextTurn;
+      this.#inNextTurn = [];
+      for (const one of receipts) one.confirmed();
     });
-    return this.#turn;
   }
 
   #enqueue(item: Item): void {
@@ -371,7 +385,7 @@ export class Publisher {
       return void this.#sendToDeadletterQueue(item, deadletterQueue);
     }
     const returned = { replyCode: 312, replyText: 'NO_ROUTE', exchange, routingKey };
-    if (item.unroutable === 'reject' && item.answer !== undefined) {
+    if (item.unroutable === 'reject' && item.receipt !== undefined) {
       return this.#reject(item, new UnroutableError(returned));
     }
     if (item.unroutable !== 'ignore') item.channel?.returned({ ...returned, body, properties });
@@ -397,12 +411,12 @@ export class Publisher {
 
   #finish(item: Item): void {
     this.#leave(item);
-    item.answer?.resolve();
+    item.receipt?.confirmed();
   }
 
   #reject(item: Item, error: MessagingError): void {
     this.#leave(item);
-    if (item.answer !== undefined) item.answer.reject(error);
+    if (item.receipt !== undefined) item.receipt.failed(error);
     else if (!this.#gone) this.#options.problem(error);
   }
 
@@ -436,9 +450,9 @@ class Failure {
   }
 }
 
-function toItem(channel: PublishingChannel, message: OutgoingMessage, answer: Deferred<void> | undefined): Item {
+function toItem(channel: PublishingChannel, message: OutgoingMessage, receipt: Receipt | undefined): Item {
   const { unroutable, notBefore, transaction } = message;
-  return { channel, message, unroutable, notBefore, transaction, death: undefined, answer, lookedAgain: false };
+  return { channel, message, unroutable, notBefore, transaction, death: undefined, receipt, lookedAgain: false };
 }
 
 function toOutbound(queue: string, message: StoredMessage, notBefore: number | undefined): Outbound {
