@@ -16,6 +16,7 @@ export class Alarm {
 
   /** Whether the process is to live until the next deadline. */
   keepAlive(keepAlive: boolean): void {
+    if (keepAlive === this.#keepsAlive) return;
     this.#keepsAlive = keepAlive;
     if (keepAlive) this.#timer?.ref();
     else this.#timer?.unref();

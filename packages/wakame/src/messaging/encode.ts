@@ -47,7 +47,8 @@ function serialize(body: unknown, options: PublishOptions, serializer: string | 
       `contentEncoding ${show(contentEncoding)} needs a contentType: the serializer writes ${encoded.contentEncoding}`,
     );
   }
-  return { ...encoded, headers: headersOf(options) };
+  const { body: bytes, contentType } = encoded;
+  return { body: bytes, contentType, contentEncoding: encoded.contentEncoding, headers: headersOf(options) };
 }
 
 function asIs(body: unknown, options: PublishOptions): EncodedBody {

@@ -33,8 +33,8 @@ export class Entry {
   mayHaveArrived = false;
   /** Where it was sent last. */
   inner: TransportChannel | undefined;
-  /** On the clock of `performance.now()`. */
-  readonly deadline: number;
+  /** On the clock of `performance.now()`; set when it is not answered at once. */
+  deadline = Number.POSITIVE_INFINITY;
   /** Its own time limit in milliseconds. */
   readonly timeout: number;
   readonly confirm: boolean;
@@ -72,7 +72,6 @@ export class Entry {
     this.size = size;
     this.inner = undefined;
     this.timeout = options.timeout;
-    this.deadline = performance.now() + options.timeout;
     this.confirm = options.confirm;
     this.retry = options.retry;
     this.offAbort = undefined;

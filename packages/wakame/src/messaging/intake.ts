@@ -47,6 +47,8 @@ export interface Subscription<T> extends MessageOwner {
 export class Intake<T> {
   readonly #sources = new Map<string, Source<T>>();
   readonly #cycle: ReturnType<typeof cycleByName<string>>;
+  /** The source, where there is just one: nothing to choose. */
+  #only: Source<T> | undefined;
   #size = 0;
 
   constructor(strategy: CycleName) {
@@ -73,11 +75,17 @@ export class Intake<T> {
   add(key: string, given: Queue<T>, queue: Queue<T>, decoding: Decoding<T>): void {
     const arrivals = new FifoQueue<Arrival<T>>();
     this.#sources.set(key, { key, given, queue, decoding, arrivals, subscription: undefined, stopping: false });
-    this.#cycle.update(this.#sources.keys());
+    this.#updated();
   }
 
   remove(source: Source<T>): void {
     this.#sources.delete(source.key);
+    this.#updated();
+  }
+
+  #updated(): void {
+    const [first, second] = this.#sources.values();
+    this.#only = second === undefined ? first : undefined;
     this.#cycle.update(this.#sources.keys());
   }
 
@@ -89,15 +97,21 @@ export class Intake<T> {
   /** The next to be handled. */
   take(): Arrival<T> | undefined {
     if (this.#size === 0) return undefined;
-    for (const key of this.#order()) {
+    if (this.#only !== undefined) return this.#takeFrom(this.#only);
+    for (const key of this.#cycle.consume(this.#sources.size)) {
       const source = this.#sources.get(key);
-      const arrival = source === undefined || source.stopping ? undefined : source.arrivals.shift();
+      const arrival = source === undefined ? undefined : this.#takeFrom(source);
       if (arrival === undefined) continue;
-      this.#size--;
       this.#cycle.rotate(key);
       return arrival;
     }
     return undefined;
+  }
+
+  #takeFrom(source: Source<T>): Arrival<T> | undefined {
+    const arrival = source.stopping ? undefined : source.arrivals.shift();
+    if (arrival !== undefined) this.#size--;
+    return arrival;
   }
 
   /** Forgets what an incarnation delivered that is gone with all its deliveries; not what was delivered with `noAck`. */
@@ -130,9 +144,5 @@ export class Intake<T> {
     const arrivals = source.arrivals.drain();
     this.#size -= arrivals.length;
     return arrivals;
-  }
-
-  #order(): Iterable<string> {
-    return this.#sources.size === 1 ? this.#sources.keys() : this.#cycle.consume(this.#sources.size);
   }
 }

@@ -127,18 +127,17 @@ export class Outbox implements ChannelUser {
   add(entry: Entry): void {
     entry.sequence = ++this.#sequence;
     entry.previous = this.#tail;
-    if (this.#tail === undefined) {
-      this.#head = entry;
-      this.#alarm.keepAlive(true);
-    } else {
-      this.#tail.next = entry;
-    }
+    if (this.#tail === undefined) this.#head = entry;
+    else this.#tail.next = entry;
     this.#tail = entry;
     this.#cursor ??= entry;
     this.#budget.add(entry.size);
-    this.#alarm.set(entry.deadline);
     if (this.#inner === undefined) this.#wait(entry);
     else if (this.#cursor === entry) this.#pump();
+    if (entry.state === 'done') return;
+    entry.deadline = performance.now() + entry.timeout;
+    this.#alarm.keepAlive(true);
+    this.#alarm.set(entry.deadline);
   }
 
   /** A gated message may go. */

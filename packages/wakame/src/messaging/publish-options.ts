@@ -206,9 +206,8 @@ export function propertiesFor(
   encoded: EncodedBody,
   deliveryMode: 1 | 2 | undefined,
 ): BasicProperties {
-  const { priority, expiration, correlationId, replyTo, messageId, timestamp, type, userId, appId, clusterId } =
-    options;
-  return {
+  const { priority } = options;
+  const properties: { -readonly [K in keyof BasicProperties]: BasicProperties[K] } = {
     contentType: encoded.contentType,
     contentEncoding: encoded.contentEncoding,
     headers: encoded.headers,
@@ -217,16 +216,19 @@ export function propertiesFor(
         ? (deliveryMode ?? 2)
         : checkDeliveryMode('deliveryMode', options.deliveryMode),
     priority: priority === undefined ? 0 : checkInteger('priority', priority, { max: 255 }),
-    correlationId: correlationId === undefined ? undefined : checkName('correlationId', correlationId),
-    replyTo: replyTo === undefined ? undefined : queueName(replyTo),
-    expiration: expiration === undefined ? undefined : String(Math.trunc(checkDuration('expiration', expiration))),
-    messageId: messageId === undefined ? undefined : checkName('messageId', messageId),
-    timestamp: timestamp === undefined ? undefined : checkTimestamp(timestamp),
-    type: type === undefined ? undefined : checkName('type', type),
-    userId: userId === undefined ? undefined : checkName('userId', userId),
-    appId: appId === undefined ? undefined : checkName('appId', appId),
-    clusterId: clusterId === undefined ? undefined : checkName('clusterId', clusterId),
   };
+  // Most messages have none of these, and then need no room for them.
+  const { expiration, correlationId, replyTo, messageId, timestamp, type, userId, appId, clusterId } = options;
+  if (correlationId !== undefined) properties.correlationId = checkName('correlationId', correlationId);
+  if (replyTo !== undefined) properties.replyTo = queueName(replyTo);
+  if (expiration !== undefined) properties.expiration = String(Math.trunc(checkDuration('expiration', expiration)));
+  if (messageId !== undefined) properties.messageId = checkName('messageId', messageId);
+  if (timestamp !== undefined) properties.timestamp = checkTimestamp(timestamp);
+  if (type !== undefined) properties.type = checkName('type', type);
+  if (userId !== undefined) properties.userId = checkName('userId', userId);
+  if (appId !== undefined) properties.appId = checkName('appId', appId);
+  if (clusterId !== undefined) properties.clusterId = checkName('clusterId', clusterId);
+  return properties;
 }
 
 function queueName(queue: string | Queue): string {

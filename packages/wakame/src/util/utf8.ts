@@ -10,5 +10,7 @@ export function asBuffer(bytes: Uint8Array): Buffer {
  * it cannot read.)
  */
 export function decodeUtf8(bytes: Uint8Array): string | undefined {
-  return isUtf8(bytes) ? asBuffer(bytes).toString('utf8') : undefined;
+  const text = asBuffer(bytes).toString('utf8');
+  // Only where that stands need the bytes be looked at: it may be theirs.
+  return text.includes('\ufffd') && !isUtf8(bytes) ? undefined : text;
 }

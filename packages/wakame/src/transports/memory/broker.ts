@@ -169,21 +169,22 @@ export class MemoryBroker {
 
   send(messages: readonly Outbound[]): SendResult[] {
     this.#advance();
-    const results: SendResult[] = [];
+    const results = new Array<SendResult>(messages.length);
     // A message to several queues comes as several in a row.
     let original: StoredMessage | undefined;
     let copy: StoredMessage | undefined;
-    for (const outbound of messages) {
+    for (let i = 0; i < messages.length; i++) {
+      const outbound = messages[i] as Outbound;
       const queue = this.#queues.get(outbound.queue);
       if (queue === undefined) {
-        results.push('missing');
+        results[i] = 'missing';
         continue;
       }
       if (copy === undefined || outbound.message !== original) {
         original = outbound.message;
         copy = copyMessage(original);
       }
-      results.push(this.#store(queue, copy, outbound));
+      results[i] = this.#store(queue, copy, outbound);
     }
     return results;
   }

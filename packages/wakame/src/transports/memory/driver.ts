@@ -145,8 +145,8 @@ export class MemoryDriver implements Driver {
   settle(settlements: readonly Settlement[]): readonly boolean[] {
     const broker = this.#open;
     const { holder } = this.#live;
-    const results: boolean[] = [];
-    for (const settlement of settlements) results.push(broker.settle(holder, settlement));
+    const results = new Array<boolean>(settlements.length);
+    for (let i = 0; i < results.length; i++) results[i] = broker.settle(holder, settlements[i] as Settlement);
     return results;
   }
 

@@ -42,19 +42,6 @@ export function checkOutgoing(message: OutgoingMessage, features: DriverFeatures
   return checkProperties(message.properties);
 }
 
-/** The properties that are short strings. */
-const TEXTS = [
-  'contentType',
-  'contentEncoding',
-  'correlationId',
-  'replyTo',
-  'messageId',
-  'type',
-  'userId',
-  'appId',
-  'clusterId',
-] as const satisfies readonly (keyof BasicProperties)[];
-
 function checkProperties(properties: BasicProperties): MessagingError | undefined {
   const { priority, expiration, deliveryMode, headers } = properties;
   if (priority !== undefined && !(Number.isInteger(priority) && priority >= 0 && priority <= 255)) {
@@ -66,13 +53,27 @@ function checkProperties(properties: BasicProperties): MessagingError | undefine
   if (deliveryMode !== undefined && deliveryMode !== 1 && deliveryMode !== 2) {
     return invalid('deliveryMode', '1 or 2', deliveryMode);
   }
-  for (const name of TEXTS) {
-    const text = properties[name];
-    if (text !== undefined && !isShort(text)) return invalid(name, 'a string of at most 255 bytes', text);
-  }
+  // Written out: a loop over the names would look each of them up anew.
+  const { contentType, contentEncoding, correlationId, replyTo, messageId, type, userId, appId, clusterId } =
+    properties;
+  const problemOfTexts =
+    checkText('contentType', contentType) ??
+    checkText('contentEncoding', contentEncoding) ??
+    checkText('correlationId', correlationId) ??
+    checkText('replyTo', replyTo) ??
+    checkText('messageId', messageId) ??
+    checkText('type', type) ??
+    checkText('userId', userId) ??
+    checkText('appId', appId) ??
+    checkText('clusterId', clusterId);
+  if (problemOfTexts !== undefined) return problemOfTexts;
   if (headers === undefined) return undefined;
   const problem = problemOf(headers, 0);
   return problem === undefined ? undefined : new EncodeError(`headers${problem}`, { outcome: 'not-sent' });
+}
+
+function checkText(name: string, text: unknown): MessagingError | undefined {
+  return text === undefined || isShort(text) ? undefined : invalid(name, 'a string of at most 255 bytes', text);
 }
 
 /** Tables in headers may be nested this deep: as on AMQP. */

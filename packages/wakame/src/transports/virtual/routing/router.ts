@@ -46,6 +46,7 @@ export class Router {
   readonly #exchanges = new Map<string, Cached>();
   readonly #routes = new Map<string, Map<string, CachedRoute>>();
   #routeCount = 0;
+  #direct: Route | undefined;
   /** Counts changes heard of, so that an answer that was on its way meanwhile is not kept. */
   #changes = 0;
 
@@ -66,12 +67,18 @@ export class Router {
    * @param fresh Look at the table again, whatever is known.
    */
   route(message: StoredMessage, fresh = false): MaybePromise<Route | undefined> {
-    if (message.exchange === '') return { queues: [message.routingKey], broadcasts: NOWHERE, internal: false };
+    if (message.exchange === '') return this.#toQueue(message.routingKey);
     if (!fresh) {
       const cached = this.#routes.get(message.exchange)?.get(message.routingKey);
       if (cached !== undefined && (this.#table.coherent || performance.now() < cached.until)) return cached.route;
     }
     return this.#find(message, fresh ? new Set() : undefined);
+  }
+
+  /** By the default exchange. Successive messages mostly go to the same queue: the last route is kept. */
+  #toQueue(name: string): Route {
+    if (this.#direct?.queues[0] !== name) this.#direct = { queues: [name], broadcasts: NOWHERE, internal: false };
+    return this.#direct;
   }
 
   /** The exchange of that name, ready for routing; undefined: there is none. `''` has none. */
