@@ -103,6 +103,14 @@ export class ConnectionEngine implements WireReceiver, ChannelHost {
     return this.#wire.turn();
   }
 
+  pause(): void {
+    this.#wire.pause();
+  }
+
+  resume(): void {
+    this.#wire.resume();
+  }
+
   dropChannel(id: number): void {
     this.#wire.dropChannel(id);
   }

@@ -115,6 +115,19 @@ export class Connection extends SafeEmitter<ConnectionEvents> {
   }
 
   /**
+   * Reads nothing more from the broker, until {@link resume} was called as often: for the moment in which more has come than can
+   * be handled. Everything waits: deliveries of all channels, confirms, answers to calls, and so do {@link close} and its like.
+   */
+  pause(): void {
+    this.#engine.pause();
+  }
+
+  /** Undoes one {@link pause}. */
+  resume(): void {
+    this.#engine.resume();
+  }
+
+  /**
    * Closes the connection in order: waits for the calls and confirms under way on all channels, sends what is buffered and
    * waits for the broker's answer. What is not settled by the deadline rejects. Closing twice is once.
    *

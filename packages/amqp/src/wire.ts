@@ -34,7 +34,7 @@ export interface WireReceiver extends FrameHandler {
  */
 export class Wire {
   readonly outbound: OutboundBuffer;
-  /** Bytes received and bytes handed to the socket since the beginning: what heartbeats look at. */
+  /** Signs of life (bytes received) and bytes handed to the socket since the beginning: what heartbeats look at. */
   received = 0;
   sent = 0;
   readonly #socket: Socket;
@@ -45,6 +45,8 @@ export class Wire {
   #congested = false;
   #turn: Promise<void> | undefined;
   #sentThisTurn = 0;
+  /** How often it was paused and not resumed. */
+  #pauses = 0;
 
   constructor(socket: Socket, receiver: WireReceiver) {
     this.#socket = socket;
@@ -122,6 +124,20 @@ export class Wire {
     this.#sentThisTurn += bytes;
   }
 
+  /** Reads nothing until {@link resume} was called as often as this. */
+  pause(): void {
+    // That nothing is read says nothing of the peer.
+    this.received += 1;
+    this.#pauses += 1;
+    if (this.#pauses === 1 && !this.#over) this.#socket.pause();
+  }
+
+  resume(): void {
+    if (this.#pauses === 0) return;
+    this.#pauses -= 1;
+    if (this.#pauses === 0 && !this.#over) this.#socket.resume();
+  }
+
   #read(chunk: Buffer): void {
     if (this.#over) return;
     this.received += chunk.length;
@@ -168,6 +184,8 @@ export class Wire {
    */
   end(): Promise<void> {
     if (!this.#over) {
+      // A socket that is not read does not notice its end.
+      this.#socket.resume();
       while (this.outbound.byteLength > 0) this.#write(this.outbound.take());
       this.#stop();
       this.#socket.destroySoon();

@@ -108,6 +108,8 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
         this.#idle?.touch();
         this.connection.eventHandled();
       },
+      pause: () => this.#reception.pause(),
+      resume: () => this.#reception.resume(),
     });
     const { idleTimeout } = this.#settings;
     if (idleTimeout !== undefined) {
@@ -180,6 +182,8 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
         handedBack: () => this.#closeAfterLoop(),
         giveBack: (arrival) => this.#reception.giveBack(arrival),
         waiting: () => this.#idle?.touch(),
+        pause: () => this.#reception.pause(),
+        resume: () => this.#reception.resume(),
         leave: (which) => this.#leaveLoop(which),
       },
       this.#settings.settle === 'auto',

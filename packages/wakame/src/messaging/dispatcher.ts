@@ -11,6 +11,9 @@ export interface DispatcherHost<T> {
   work(arrival: Arrival<T>, handler: Handler<T>): Promise<void> | undefined;
   /** One more has been handled. */
   done(): void;
+  /** It goes on in the next turn of the event loop; until `resume`, nothing more should come. */
+  pause(): void;
+  resume(): void;
 }
 
 /**
@@ -30,6 +33,7 @@ export class Dispatcher<T> {
   readonly #run = () => this.#dispatch();
   readonly #runInNextTurn = () => {
     this.#thisTurn = 0;
+    this.#host.resume();
     this.#dispatch();
   };
   readonly #finished = () => {
@@ -74,6 +78,7 @@ export class Dispatcher<T> {
     while (this.#running < this.#concurrency) {
       if (this.#thisTurn >= MOST_IN_A_TURN) {
         this.#scheduled = true;
+        this.#host.pause();
         setImmediate(this.#runInNextTurn);
         return;
       }

@@ -19,6 +19,9 @@ export interface IterationHost<T> {
   giveBack(arrival: Arrival<T>): void;
   /** Somebody waits for a message from now on. */
   waiting(): void;
+  /** It goes on in the next turn of the event loop; until `resume`, nothing more should come. */
+  pause(): void;
+  resume(): void;
   /** Stops consuming and gives back what was never yielded. */
   leave(iteration: Iteration<T>): Promise<void>;
 }
@@ -131,7 +134,9 @@ export class Iteration<T> implements AsyncIterator<Message<T>, undefined> {
   async #search(): Promise<IteratorResult<Message<T>, undefined>> {
     if (this.#state === 'new') await this.#start();
     if (this.#thisTurn >= MOST_IN_A_TURN) {
+      this.#host.pause();
       await setImmediate();
+      this.#host.resume();
       this.#thisTurn = 0;
     }
     for (;;) {

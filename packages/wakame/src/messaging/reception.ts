@@ -50,6 +50,8 @@ export class Reception<T> {
   #subscribed = 0;
   #flow = true;
   #added = 0;
+  /** The incarnation that was told to read no more. */
+  #paused: TransportChannel | undefined;
 
   constructor(connection: Connection, settings: ConsumerSettings<T>, events: ReceptionEvents<T>) {
     this.#connection = connection;
@@ -134,6 +136,18 @@ export class Reception<T> {
   async stop(sources: Iterable<Source<T>> = this.#intake.sources.values()): Promise<void> {
     await Promise.all([...sources].map((source) => this.#stopSource(source)));
     this.#closeWhenUnused();
+  }
+
+  /** More has come than can be handled in this turn of the event loop: see `TransportChannel.pause`. */
+  pause(): void {
+    if (this.#paused !== undefined) return;
+    this.#paused = this.#channel?.managed.current;
+    this.#paused?.pause();
+  }
+
+  resume(): void {
+    this.#paused?.resume();
+    this.#paused = undefined;
   }
 
   /** Gives back a message that was taken and that nobody looked at. */

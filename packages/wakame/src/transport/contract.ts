@@ -272,6 +272,12 @@ export interface TransportChannel {
   qos(options: { readonly prefetch: number; readonly scope: 'consumer' | 'channel' }): Promise<void>;
   /** Stops or resumes deliveries to this channel. NOT_SUPPORTED on RabbitMQ. */
   flow(active: boolean): Promise<void>;
+  /**
+   * More has come than can be handled just now: nothing further shall be read from the broker, where that can be done, until `resume` was called
+   * as often. For a turn of the event loop, not longer: all else on the same socket waits as well.
+   */
+  pause(): void;
+  resume(): void;
   /** Unsettled deliveries go back to their queues. Never rejects. */
   close(): Promise<void>;
 }

@@ -403,6 +403,10 @@ export class FakeChannel implements TransportChannel {
     );
   }
 
+  pause(): void {}
+
+  resume(): void {}
+
   consume(queue: string, options: ConsumeOptions, sink: DeliverySink): Promise<string> {
     return this.#request('consume', queue, () => {
       if (!this.broker.queues.has(queue)) throw new NotFound(`no queue '${queue}'`);

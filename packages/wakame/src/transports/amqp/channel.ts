@@ -261,6 +261,14 @@ export class AmqpChannel implements TransportChannel {
     this.#flow = active;
   }
 
+  pause(): void {
+    this.#channel.connection.pause();
+  }
+
+  resume(): void {
+    this.#channel.connection.resume();
+  }
+
   async close(): Promise<void> {
     await this.#channel.close().catch(noop);
   }

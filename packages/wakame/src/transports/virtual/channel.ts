@@ -247,6 +247,14 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
     });
   }
 
+  pause(): void {
+    // Messages are taken as there is room for them, and so many in a turn of the event loop.
+  }
+
+  resume(): void {
+    // See above.
+  }
+
   get(queue: string, options: { readonly noAck?: boolean | undefined } = {}): Promise<Delivery | undefined> {
     return this.#run(() => this.#get(this.#named(queue_(queue)), options.noAck ?? false));
   }
