@@ -13,7 +13,7 @@ import {
   workerEvents,
   workerMailbox,
 } from '../examples/celery/celery.ts';
-import { type Bench, inEachColumn, pack, unpacked } from './support/bench.ts';
+import { type Bench, eventually, inEachColumn, pack, unpacked } from './support/bench.ts';
 import { CeleryWorker } from './support/celery.ts';
 import { cell, type Direction, type Unless } from './support/matrix.ts';
 import { Peer } from './support/peer.ts';
@@ -36,19 +36,17 @@ function define(bench: Bench): void {
   const queue = `interop.celery.${randomUUID().slice(0, 8)}`;
   const nodeQueue = `interop.node.${randomUUID().slice(0, 8)}`;
   const events: WorkerEvent[] = [];
-  /** Workers keep events back for a while, to send several at once. */
-  const soon = <T>(look: () => T) => expect.poll(look, { timeout: 10_000 });
   const seen = (type: string, uuid?: string) =>
     events.find((event) => event.type === type && event.hostname === worker.hostname && event.uuid === uuid);
 
   beforeAll(async () => {
     for (const name of [queue, nodeQueue]) bench.deleteLater(name);
     listener = await workerEvents(bench.connection, (event) => events.push(event)).consume();
-    worker = new CeleryWorker(column.peer, bench.url, queue);
+    worker = new CeleryWorker(column.peer, bench.pythonUrl, queue);
     workers = workerMailbox(bench.connection);
     client = new TaskClient(bench.connection);
     python = new Peer(column.peer, 'celery_client.py');
-    await Promise.all([worker.ready(workers), python.call('open', { url: bench.url, queue })]);
+    await Promise.all([worker.ready(workers), python.call('open', { url: bench.pythonUrl, queue })]);
   });
   afterAll(async () => {
     await worker?.stop();
@@ -125,7 +123,7 @@ function define(bench: Bench): void {
     expect(await ask('clock')).toMatchObject({ clock: expect.any(Number) });
     const eta = new Date(Date.now() + 3_600_000);
     const { id } = await client.send('tasks.add', [1, 1], { queue, eta });
-    await expect.poll(() => ask('scheduled')).toMatchObject([{ request: { id, name: 'tasks.add' } }]);
+    await eventually(() => ask('scheduled')).toMatchObject([{ request: { id, name: 'tasks.add' } }]);
     await workers.call([worker.hostname], 'revoke', { task_id: id });
   });
   test('Node → Python', 'a command that the worker refuses', async () => {
@@ -143,8 +141,8 @@ function define(bench: Bench): void {
     // The next one is held back; a task that comes after it is not.
     const later = await client.send('tasks.add', [1, 1], { queue });
     expect(await later.result).toBe(2);
-    await soon(() => seen('task-succeeded', later.id)).toBeDefined();
-    await soon(() => seen('task-received', id)).toBeDefined();
+    await eventually(() => seen('task-succeeded', later.id)).toBeDefined();
+    await eventually(() => seen('task-received', id)).toBeDefined();
     expect(seen('task-started', id)).toBeUndefined();
   });
   test('Node → Python', 'revoke', async () => {
@@ -153,7 +151,7 @@ function define(bench: Bench): void {
     expect(reply?.value).toMatchObject({ ok: expect.stringContaining(id) });
     const { result } = await client.send('tasks.add', [1, 1], { queue, id });
     await expect(result).rejects.toMatchObject({ result: { status: 'REVOKED', task_id: id } });
-    await soon(() => seen('task-revoked', id)).toBeDefined();
+    await eventually(() => seen('task-revoked', id)).toBeDefined();
   });
   test('Node → Python', 'add_consumer and cancel_consumer', async () => {
     const added = bench.queueName('added');
@@ -167,13 +165,13 @@ function define(bench: Bench): void {
   test('Python → Node', 'the events of a worker and its tasks', async () => {
     const { id, result } = await client.send('tasks.add', [20, 22], { queue });
     expect(await result).toBe(42);
-    await soon(() => seen('task-succeeded', id)).toMatchObject({ result: '42' });
+    await eventually(() => seen('task-succeeded', id)).toMatchObject({ result: '42' });
     expect(seen('task-received', id)).toMatchObject({ name: 'tasks.add', args: '[ 20, 22 ]' });
-    await soon(() => seen('task-started', id)).toMatchObject({
+    await eventually(() => seen('task-started', id)).toMatchObject({
       clock: expect.any(Number),
       timestamp: expect.any(Number),
     });
-    await soon(() => seen('worker-heartbeat')).toMatchObject({ sw_ident: 'py-celery' });
+    await eventually(() => seen('worker-heartbeat')).toMatchObject({ sw_ident: 'py-celery' });
   });
 
   test('Python → Node', 'a Node process answers celery inspect', async () => {
@@ -185,7 +183,7 @@ function define(bench: Bench): void {
     expect(await python.call('inspect', { command: 'ping', destination })).toEqual({ [hostname]: { ok: 'pong' } });
     expect(await python.call('inspect', { command: 'stats', destination })).toEqual({ [hostname]: { uptime: 1 } });
     // The command itself.
-    const args = ['-m', 'celery', '-b', bench.url, 'inspect', 'ping', '-d', hostname, '--json'];
+    const args = ['-m', 'celery', '-b', bench.pythonUrl, 'inspect', 'ping', '-d', hostname, '--json'];
     expect(JSON.parse(await capturePython(column.peer, args))).toEqual({ [hostname]: { ok: 'pong' } });
   });
 
@@ -225,6 +223,6 @@ function define(bench: Bench): void {
   test('Node → Python', 'shutdown', async () => {
     await workers.cast([worker.hostname], 'shutdown');
     expect(await worker.exited()).toBe(0);
-    await soon(() => seen('worker-offline')).toBeDefined();
+    await eventually(() => seen('worker-offline')).toBeDefined();
   });
 }

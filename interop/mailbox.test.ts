@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, expect } from 'vitest';
 import { Mailbox, type Node } from 'wakame';
-import { inEachColumn } from './support/bench.ts';
+import { eventually, inEachColumn } from './support/bench.ts';
 import { cell } from './support/matrix.ts';
 import type { Peer } from './support/peer.ts';
 
@@ -70,7 +70,7 @@ inEachColumn('Mailboxes', (bench) => {
         { 'node@a': value },
       ]);
       await broadcast({ command: 'note', arguments: { value: 7 }, ...to });
-      await expect.poll(() => handled).toEqual([7]);
+      await eventually(() => handled).toEqual([7]);
       const failed = await broadcast({ command: 'fail', arguments: { text: 'no' }, reply: true, ...to });
       expect(failed).toEqual([{ 'node@a': { error: expect.stringContaining('no') } }]);
       const unknown = await broadcast({ command: 'nope', reply: true, ...to });

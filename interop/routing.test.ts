@@ -1,7 +1,7 @@
 /** Exchanges, bindings and queues that one side declares and the other uses. */
 import { expect } from 'vitest';
 import { Exchange, Queue } from 'wakame';
-import { type Bench, bodies, inEachColumn, pack, take, unpacked } from './support/bench.ts';
+import { type Bench, bodies, eventually, inEachColumn, pack, take, unpacked } from './support/bench.ts';
 import { cell, type Unless } from './support/matrix.ts';
 import type { Peer } from './support/peer.ts';
 
@@ -26,12 +26,12 @@ inEachColumn('Routing', (bench) => {
   cell(column, 'Node → Python', 'direct exchange', async () => {
     const { exchange, name } = await boundByPython(bench, 'direct', { routing_key: 'red' });
     await publishByNode(bench, exchange, ['red', 'blue', 'red.', 'red']);
-    expect(bodies(await bench.peer.take(name, { count: 3, timeout: 0.3 }))).toEqual(['red', 'red'].map(pack));
+    expect(bodies(await bench.peer.take(name, { count: 3, timeout: 0.3 }))).toEqual(['to red', 'to red'].map(pack));
   });
   cell(column, 'Python → Node', 'direct exchange', async () => {
     const { exchange, queue } = await boundByNode(bench, 'direct', 'red');
     await publishByPython(bench, exchange, ['red', 'blue', 'red.', 'red']);
-    expect((await take(bench.connection, queue, 2)).map(({ payload }) => payload)).toEqual(['red', 'red']);
+    expect((await take(bench.connection, queue, 2)).map(({ payload }) => payload)).toEqual(['to red', 'to red']);
     expect(await queue.get()).toBeUndefined();
   });
 
@@ -76,7 +76,7 @@ inEachColumn('Routing', (bench) => {
     await publishByNode(bench, new Exchange(exchange, { type: 'fanout' }), ['']);
     for (const [i, { peer }] of consumers.entries()) {
       const messages = await peer.call<{ tag: number; body: unknown }[]>('next', { consumer: tags[i], timeout: 5 });
-      expect(messages.map(({ body }) => unpacked(body))).toEqual([pack('')]);
+      expect(messages.map(({ body }) => unpacked(body))).toEqual([pack('to ')]);
       await peer.call('settle', { tag: messages[0]?.tag, how: 'ack' });
       await peer.call('cancel', { consumer: tags[i] });
     }
@@ -93,7 +93,7 @@ inEachColumn('Routing', (bench) => {
       }),
     );
     await publishByPython(bench, exchange, ['']);
-    await expect.poll(() => seen).toEqual([[''], ['']]);
+    await eventually(() => seen).toEqual([['to '], ['to ']]);
     for (const consumer of consumers) await consumer.close();
   });
 
@@ -170,14 +170,14 @@ async function boundByNode(bench: Bench, type: string, routingKey: string, optio
   return { exchange, queue: await bench.queue({ exchange, routingKey, ...options }) };
 }
 
-/** Each key is the body, too. */
+/** The body says what the key was. */
 async function publishByNode(bench: Bench, exchange: Exchange, keys: readonly string[]): Promise<void> {
-  for (const key of keys) await bench.publish(key, key, { exchange });
+  for (const key of keys) await bench.publish(key, `to ${key}`, { exchange, declare: [exchange] });
 }
 
 async function publishByPython(bench: Bench, exchange: Exchange, keys: readonly string[]): Promise<void> {
   for (const key of keys) {
-    await bench.peer.call('publish', { body: pack(key), routing_key: key, exchange: described(exchange) });
+    await bench.peer.call('publish', { body: pack(`to ${key}`), routing_key: key, exchange: described(exchange) });
   }
 }
 
@@ -194,11 +194,11 @@ async function payloadsIn(queue: Queue): Promise<unknown[]> {
   return found;
 }
 
-function expected(form: (key: string) => unknown): Map<string, unknown[]> {
+function expected(form: (body: string) => unknown): Map<string, unknown[]> {
   return new Map(
     bindings.map((binding) => [
       binding,
-      topics.filter(([, ...matches]) => matches.includes(binding)).map(([key]) => form(key)),
+      topics.filter(([, ...matches]) => matches.includes(binding)).map(([key]) => form(`to ${key}`)),
     ]),
   );
 }

@@ -5,7 +5,8 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { type Message, type Queue, SimpleQueue } from 'wakame';
-import { type Bench, bodies, inEachColumn, pack, unpacked } from './support/bench.ts';
+import { Bench, bodies, eventually, inEachColumn, pack, unpacked } from './support/bench.ts';
+import { impatientEndpointsOf } from './support/columns.ts';
 import { cell } from './support/matrix.ts';
 import type { PeerMessage } from './support/peer.ts';
 import { runTypeScript } from './support/programs.ts';
@@ -13,7 +14,7 @@ import { runTypeScript } from './support/programs.ts';
 inEachColumn('Settling', (bench) => {
   const { column } = bench;
   const size = (queue: Queue) => queue.queueDeclare({ passive: true }).then(({ messageCount }) => messageCount);
-  const isEmpty = (queue: Queue) => expect.poll(() => size(queue)).toBe(0);
+  const isEmpty = (queue: Queue) => eventually(() => size(queue)).toBe(0);
 
   cell(column, 'Node → Python', 'ack and reject', async () => {
     const queue = await bench.queue();
@@ -64,31 +65,47 @@ inEachColumn('Settling', (bench) => {
     await isEmpty(queue);
   });
 
-  cell(column, 'Node → Python', 'Node takes it and is killed, Python gets it', async () => {
-    const queue = await bench.queue();
-    await bench.publish(queue, 'survives');
-    const child = spawn(process.execPath, [...runTypeScript, taker, bench.url, queue.name], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    for await (const line of createInterface({ input: child.stdout })) if (line === '"survives"') break;
-    child.kill('SIGKILL');
-    await once(child, 'close');
-    const [again] = await bench.peer.take(queue.name, { timeout: 15 });
-    expect([again?.body, again?.redelivered]).toEqual([pack('survives'), true]);
-    await isEmpty(queue);
-  });
-  cell(column, 'Python → Node', 'Python takes it and is killed, Node gets it', async () => {
-    const queue = await bench.queue();
-    await bench.peer.call('publish', { body: pack('survives'), routing_key: queue.name });
-    const doomed = await bench.another();
-    const consumer = await doomed.call<number>('consume', { queue: { name: queue.name, no_declare: true } });
-    expect(await doomed.call('next', { consumer })).toHaveLength(1);
-    await doomed.kill();
-    const again = await oneByNode(queue);
-    expect([again.payload, again.redelivered]).toEqual(['survives', true]);
-    await again.ack();
-    await isEmpty(queue);
-  });
+  /** With sides of its own, where the takings of the dead do not last long. */
+  const impatient = (run: (own: Bench) => Promise<void>) => async () => {
+    const own = new Bench(column, impatientEndpointsOf(column.transport));
+    await own.open();
+    await run(own).finally(() => own.close());
+  };
+  cell(
+    column,
+    'Node → Python',
+    'Node takes it and is killed, Python gets it',
+    impatient(async (own) => {
+      const queue = await own.queue();
+      await own.publish(queue, 'survives');
+      const child = spawn(process.execPath, [...runTypeScript, taker, own.url, queue.name], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      for await (const line of createInterface({ input: child.stdout })) if (line === '"survives"') break;
+      child.kill('SIGKILL');
+      await once(child, 'close');
+      const [again] = await own.peer.take(queue.name, { timeout: 15 });
+      expect([again?.body, again?.redelivered]).toEqual([pack('survives'), true]);
+      await isEmpty(queue);
+    }),
+  );
+  cell(
+    column,
+    'Python → Node',
+    'Python takes it and is killed, Node gets it',
+    impatient(async (own) => {
+      const queue = await own.queue();
+      await own.peer.call('publish', { body: pack('survives'), routing_key: queue.name });
+      const doomed = await own.another();
+      const consumer = await doomed.call<number>('consume', { queue: { name: queue.name, no_declare: true } });
+      expect(await doomed.call('next', { consumer })).toHaveLength(1);
+      await doomed.kill();
+      const again = await oneByNode(queue);
+      expect([again.payload, again.redelivered]).toEqual(['survives', true]);
+      await again.ack();
+      await isEmpty(queue);
+    }),
+  );
 
   cell(column, 'Node → Python', 'what a consumer had not settled goes back when it ends', async () => {
     const queue = await bench.queue();
@@ -96,7 +113,7 @@ inEachColumn('Settling', (bench) => {
     const held: Message[] = [];
     const consumer = bench.connection.consumer(queue, { onMessage: (message) => held.push(message) });
     await consumer.consume();
-    await expect.poll(() => held.length).toBe(3);
+    await eventually(() => held.length).toBe(3);
     await held[1]?.ack();
     await consumer.close();
     const again = await bench.peer.take(queue.name, { count: 2 });
@@ -104,6 +121,30 @@ inEachColumn('Settling', (bench) => {
     expect(new Set(bodies(again))).toEqual(new Set([pack(1), pack(3)]));
     await isEmpty(queue);
   });
+
+  cell(
+    column,
+    'both',
+    'dead letters, and what the broker writes into their headers',
+    async () => {
+      const dead = await bench.queue();
+      const queueArguments = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead.name };
+      const queue = await bench.queue({ queueArguments });
+      await bench.publish(queue, 'by Node', { headers: { kept: 1 } });
+      await (await oneByNode(queue)).reject();
+      const [byNode] = await bench.peer.take(dead.name);
+      const headers = Object.fromEntries((unpacked(byNode?.headers) as { object: [string, unknown][] }).object);
+      expect(headers).toMatchObject({ kept: pack(1), 'x-first-death-queue': pack(queue.name) });
+      expect(headers['x-death']).toMatchObject([{ object: expect.arrayContaining([['count', pack(1)]]) }]);
+
+      await bench.publish(queue, 'by Python');
+      await pythonSettles(bench, queue, 'reject');
+      const byPython = await oneByNode(dead);
+      expect(byPython.headers['x-death']).toMatchObject([{ count: 1, queue: queue.name, time: expect.any(Date) }]);
+      await byPython.ack();
+    },
+    ({ transport }) => (transport.native ? undefined : 'Kombu has no dead letters in Redis'),
+  );
 
   cell(column, 'Node → Python', 'purge and size', async () => {
     const queue = await bench.queue();
@@ -152,20 +193,19 @@ const taker = fileURLToPath(new URL('support/taker.ts', import.meta.url));
 /** Takes a message and leaves the settling to the caller. */
 async function oneByNode(queue: Queue): Promise<Message> {
   let found: Message | undefined;
-  await expect
-    .poll(
-      async () => {
-        found = await queue.get();
-        return found;
-      },
-      { timeout: 15_000 },
-    )
-    .toBeDefined();
+  await eventually(async () => {
+    found = await queue.get();
+    return found;
+  }).toBeDefined();
   return found as Message;
 }
 
 async function pythonSettles(bench: Bench, queue: Queue, how: string): Promise<void> {
-  const consumer = await bench.peer.call<number>('consume', { queue: { name: queue.name, no_declare: true } });
+  const consumer = await bench.peer.call<number>('consume', {
+    queue: { name: queue.name, no_declare: true },
+    // It does not ask for more while it has this one.
+    prefetch: 1,
+  });
   const [message] = await bench.peer.call<PeerMessage[]>('next', { consumer });
   expect(message?.redelivered).toBe(false);
   await bench.peer.call('settle', { tag: message?.tag, how });

@@ -78,9 +78,13 @@ class Peer:
         declare = [self.queue(**queue)] if queue is not None else []
         if exchange is not None:
             options['exchange'] = self.exchange(**exchange)
+            declare.append(options['exchange'])
         with self.connection.channel() as channel:
-            producer = Producer(channel, on_return=lambda error, name, key, message: returned.append(
-                {'code': error.reply_code, 'exchange': name, 'routing_key': key}))
+            producer = Producer(channel)
+            if options.get('mandatory'):
+                producer.on_return = lambda error, name, key, message: returned.append(
+                    {'code': error.reply_code, 'exchange': name, 'routing_key': key})
+                producer.revive(channel)
             producer.publish(
                 unpack(body), routing_key=routing_key, headers=unpack(headers) if headers is not None else None,
                 declare=declare, **options)
@@ -136,9 +140,20 @@ class Peer:
         consumer = Consumer(channel, queues, accept=accept, no_ack=no_ack, prefetch_count=prefetch,
                             on_message=received.append, tag_prefix='peer')
         consumer.consume()
+        if any(queue.exchange and queue.exchange.type == 'fanout' for queue in queues):
+            self.settle_in()
         tag = next(self.ids)
         self.consumers[tag] = (consumer, received, no_ack)
         return tag
+
+    def settle_in(self):
+        """On Redis, Kombu subscribes to fanout exchanges when it next waits for events."""
+        if self.connection.transport.driver_type == 'redis':
+            for _ in range(2):
+                try:
+                    self.connection.drain_events(timeout=0.05)
+                except socket.timeout:
+                    pass
 
     def next(self, consumer, count=1, timeout=10):
         """The messages that came, `count` of them unless time runs out."""
@@ -227,6 +242,7 @@ class Peer:
             state['clock'] = mailbox.clock.value
 
         consumer = node.listen(callback=handle)
+        self.settle_in()
         tag = next(self.ids)
         self.consumers[tag] = (consumer, state, True)
         return tag

@@ -1,6 +1,6 @@
 /** What the tests of a column share: a connection of ours, a Python process with one of its own, names that nobody else uses. */
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe } from 'vitest';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
 import {
   Connection,
   type ConsumerOptions,
@@ -11,24 +11,37 @@ import {
   type QueueOptions,
 } from 'wakame';
 import { canonical, normalized } from '../../packages/wakame/test/golden/canonical.ts';
-import { type Column, columns, urlOf } from './columns.ts';
+import { type Column, columns, type Endpoints, endpointsOf } from './columns.ts';
 import type { Unless } from './matrix.ts';
 import { Peer, type PeerMessage } from './peer.ts';
 
 export class Bench {
   readonly column: Column;
+  #endpoints: Endpoints | undefined;
   readonly #queues: string[] = [];
   readonly #exchanges: string[] = [];
   #connection: Connection | undefined;
   #peer: Peer | undefined;
   #producer: Producer | undefined;
 
-  constructor(column: Column) {
+  constructor(column: Column, endpoints?: Endpoints) {
     this.column = column;
+    this.#endpoints = endpoints;
   }
 
+  get #ends(): Endpoints {
+    this.#endpoints ??= endpointsOf(this.column.transport);
+    return this.#endpoints;
+  }
+
+  /** Where Node connects. */
   get url(): string {
-    return urlOf(this.column.transport);
+    return this.#ends.node;
+  }
+
+  /** Where Python connects. */
+  get pythonUrl(): string {
+    return this.#ends.python;
   }
 
   get connection(): Connection {
@@ -43,12 +56,12 @@ export class Bench {
 
   async open(): Promise<void> {
     this.#connection = new Connection(this.url);
-    [this.#peer] = await Promise.all([Peer.connect(this.column.peer, this.url), this.#connection.connect()]);
+    [this.#peer] = await Promise.all([this.another(), this.#connection.connect()]);
   }
 
   /** A further Python process. */
   another(): Promise<Peer> {
-    return Peer.connect(this.column.peer, this.url);
+    return Peer.connect(this.column.peer, this.pythonUrl, this.#ends.pythonOptions);
   }
 
   async close(): Promise<void> {
@@ -107,6 +120,11 @@ export function inEachColumn(area: string, define: (bench: Bench) => void, unles
     afterAll(() => bench.close());
     define(bench);
   });
+}
+
+/** Looks until it is as expected: `await eventually(() => seen).toEqual([1])`. */
+export function eventually<T>(look: () => T): ReturnType<typeof expect.poll<T>> {
+  return expect.poll(look, { timeout: 10_000 });
 }
 
 /** Consumes and acknowledges `count` messages. */

@@ -12,6 +12,17 @@ export interface Transport {
   /** Whether its messages are AMQP's own, or Kombu's envelope in a store. */
   readonly native: boolean;
   readonly peers: readonly PeerName[];
+  /** What Python is told when it connects. */
+  readonly pythonOptions?: Readonly<Record<string, unknown>>;
+  /** Where both can be told to give up soon on who has taken a message and is gone: ends that harm nobody else. */
+  readonly impatient?: (url: string) => Endpoints;
+}
+
+/** Where the two sides of a test connect. */
+export interface Endpoints {
+  readonly node: string;
+  readonly python: string;
+  readonly pythonOptions?: Readonly<Record<string, unknown>>;
 }
 
 export interface Column {
@@ -42,6 +53,13 @@ export const columns: readonly Column[] = transports.flatMap((transport) =>
   })),
 );
 
-export function urlOf(transport: Transport): string {
-  return brokerUrl(transport.name);
+/** Where a column's tests connect. */
+export function endpointsOf({ name, pythonOptions }: Transport): Endpoints {
+  const url = brokerUrl(name);
+  return { node: url, python: url, ...(pythonOptions && { pythonOptions }) };
+}
+
+/** The same, where takers who are gone are soon given up. */
+export function impatientEndpointsOf(transport: Transport): Endpoints {
+  return transport.impatient?.(brokerUrl(transport.name)) ?? endpointsOf(transport);
 }
