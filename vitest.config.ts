@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -28,6 +29,8 @@ export default defineConfig({
     reporters: ['default', './interop/support/reporter.ts'],
     // A process of its own for each file: tests may end their sockets, their event loop or themselves.
     pool: 'forks',
+    // Most of them wait for brokers, peers and timers more than they compute: more at a time than there are cores.
+    maxWorkers: Math.max(3, availableParallelism()),
     testTimeout: 20_000,
     hookTimeout: 60_000,
   },

@@ -13,9 +13,9 @@ describe('a cluster of a test’s own', () => {
   let all: string[];
 
   beforeAll(async () => {
-    cluster = await startRabbitmqCluster({ name: `self-test-${process.pid}`, nodes: 3 });
+    cluster = await startRabbitmqCluster({ name: `cluster-test-${process.pid}`, nodes: 3 });
     all = cluster.servers.map(({ node }) => node).sort();
-  });
+  }, 180_000);
 
   afterAll(async () => {
     await cluster?.close();

@@ -150,3 +150,22 @@ test('messages of one millisecond become ready in the order in which they were s
   const deliveries = await inbox.count(100);
   expect(deliveries.map(textOf)).toEqual(sent);
 });
+
+test('one that is due when it is sent does not overtake those of the same time that were sent before', async () => {
+  const { channel } = await (await open({ broker: freshBroker() })).channel();
+  await channel.queueDeclare('q');
+  const real = Date.now;
+  let now = real();
+  // Time passes between any two looks at the clock.
+  const clock = vi.spyOn(Date, 'now').mockImplementation(() => now++);
+  const sent = Array.from({ length: 100 }, (_, i) => `${i}`);
+  try {
+    for (const offset of [50, 51, 52, 53]) {
+      const notBefore = now + offset;
+      await Promise.all(sent.map((text) => publish(channel, text, { routingKey: 'q', notBefore })));
+      expect(await drain(channel, 'q')).toEqual(sent);
+    }
+  } finally {
+    clock.mockRestore();
+  }
+});

@@ -168,7 +168,9 @@ export class MemoryBroker {
   // Messages ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   send(messages: readonly Outbound[]): SendResult[] {
-    this.#advance();
+    // One instant for all: what is due by itself must not overtake what was due before it.
+    const now = Date.now();
+    this.#advance(now);
     const results = new Array<SendResult>(messages.length);
     // A message to several queues comes as several in a row.
     let original: StoredMessage | undefined;
@@ -184,7 +186,7 @@ export class MemoryBroker {
         original = outbound.message;
         copy = copyMessage(original);
       }
-      results[i] = this.#store(queue, copy, outbound);
+      results[i] = this.#store(queue, copy, outbound, now);
     }
     return results;
   }
@@ -275,10 +277,8 @@ export class MemoryBroker {
 
   // Storing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #store(queue: MemoryQueue, message: StoredMessage, { notBefore, expiresAt }: Outbound): SendResult {
+  #store(queue: MemoryQueue, message: StoredMessage, { notBefore, expiresAt }: Outbound, now: number): SendResult {
     const { messageTtl, maxPriority = 0, overflow } = queue.options;
-    const timed = notBefore !== undefined || expiresAt !== undefined || messageTtl !== undefined;
-    const now = timed ? Date.now() : 0;
     if (overflow !== undefined && overflow !== 'drop-head' && queue.isOver(1, message.body.length)) return 'full';
 
     const readyAt = notBefore !== undefined && notBefore > now ? notBefore : now;
@@ -397,9 +397,8 @@ export class MemoryBroker {
   // The clock ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Does what is due. */
-  #advance(): void {
+  #advance(now: number = Date.now()): void {
     if (this.#schedule.isEmpty) return;
-    const now = Date.now();
     for (let event = this.#schedule.next(now); event !== undefined; event = this.#schedule.next(now)) {
       this.#happen(event, now);
     }
