@@ -37,6 +37,13 @@ export {
   type SettleContext,
   tracing,
 } from './tracing.js';
+export type {
+  BindingEntry,
+  Catalog,
+  CatalogOptions,
+  ExchangeEntry,
+  QueueEntry,
+} from './transport/catalog.js';
 export * from './transport/contract.js';
 export type * from './transport/management.js';
 export {

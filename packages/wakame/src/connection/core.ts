@@ -10,6 +10,7 @@ import {
   TimeoutError,
 } from '../errors.js';
 import { tracing } from '../tracing.js';
+import type { Catalog } from '../transport/catalog.js';
 import type {
   ConnectionEvents,
   ConnectionParameters,
@@ -25,6 +26,7 @@ import type { CycleName } from '../util/cycles.js';
 import { type Deadline, doneBefore, withDeadline } from '../util/deadline.js';
 import { TypedEmitter } from '../util/emitter.js';
 import { noop } from '../util/noop.js';
+import { ConnectionCatalog } from './catalog.js';
 import { Channel } from './channel.js';
 import { type CloseLimits, type CloseOptions, closeDeadline, closeOptions } from './close-options.js';
 import type { Connection } from './connection.js';
@@ -87,6 +89,7 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   #channelCount = 0;
   #defaultChannel: Channel | undefined;
   #management: Management | undefined;
+  #catalog: Catalog | undefined;
   #releaser: (() => Promise<void>) | undefined;
   #closing: Promise<void> | undefined;
 
@@ -322,6 +325,12 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   /** Whether the transport has exchanges of this type. Loads it. */
   async supportsExchangeType(type: string): Promise<boolean> {
     return (await this.loadTransport()).features.exchangeTypes.has(type);
+  }
+
+  /** Lists of the exchanges, queues and bindings that stand at the broker. Its methods connect when that was not done. */
+  get catalog(): Catalog {
+    this.#catalog ??= new ConnectionCatalog((options) => this.ready(options));
+    return this.#catalog;
   }
 
   /** The broker's management API. Its methods reject NOT_SUPPORTED where there is none. */

@@ -13,6 +13,7 @@
  */
 import type { LookupAddress } from 'node:dns';
 import type { MessagingError } from '../errors.js';
+import type { Catalog } from './catalog.js';
 import type { Management } from './management.js';
 import type { Arguments, Delivery, DeliveryTag, OutgoingMessage, Returned } from './message.js';
 
@@ -121,6 +122,8 @@ export interface TransportConnection {
   readonly serverProperties: Arguments;
   /** Negotiated, in milliseconds; 0: none. */
   readonly heartbeat: number;
+  /** Lists what stands at the broker. Absent: it cannot be listed. */
+  readonly catalog?: Catalog | undefined;
   openChannel(role: ChannelRole, events: ChannelEvents, options?: OpenOptions): Promise<TransportChannel>;
   /** Replaces the secret of an open connection (AMQP connection.update-secret). NOT_SUPPORTED elsewhere. */
   updateSecret(secret: string): Promise<void>;

@@ -19,6 +19,7 @@ await transportConformance(
   {
     name: 'RabbitMQ',
     url: broker.url,
+    connection: { transportOptions: { managerPort: Number(new URL(broker.managementUrl).port) } },
     unsupported: {
       reportsUnroutable: 'a message comes back only when its publisher asked for that',
       deliveriesOutliveConnection: 'the broker gives what was unsettled to others when a channel ends',

@@ -1,4 +1,5 @@
 import type { ConformanceCase } from '../types.js';
+import { catalog } from './catalog.js';
 import { consuming } from './consuming.js';
 import { entities } from './entities.js';
 import { handlers } from './handlers.js';
@@ -18,6 +19,7 @@ import { simple } from './simple.js';
 /** Every case, by topic: what is used most comes first. */
 export const conformanceCases: readonly ConformanceCase[] = [
   ...entities,
+  ...catalog,
   ...publishing,
   ...messages,
   ...routing,

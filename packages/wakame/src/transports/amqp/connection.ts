@@ -24,14 +24,17 @@ import type {
 } from '../../transport/contract.js';
 import { noop } from '../../util/noop.js';
 import { Requests } from './blame.js';
+import { RabbitCatalog } from './catalog.js';
 import { AmqpChannel } from './channel.js';
 import { DelayedDelivery } from './delayed-delivery.js';
+import { RabbitManagement } from './management.js';
 import { type AmqpOptions, amqpOptions, clientParameters } from './options.js';
 import { watchForStall } from './stall.js';
 
 export class AmqpConnection implements TransportConnection {
   readonly delays: DelayedDelivery;
   readonly requests: Requests = new Requests();
+  readonly catalog: RabbitCatalog;
   readonly #parameters: ConnectionParameters;
   readonly #events: ConnectionEvents;
   readonly #options: AmqpOptions;
@@ -68,6 +71,7 @@ export class AmqpConnection implements TransportConnection {
     this.#events = events;
     this.#options = options;
     this.#first = client;
+    this.catalog = new RabbitCatalog(() => new RabbitManagement(parameters));
     this.delays = new DelayedDelivery(this, options.delayQueueType);
     this.#adopt(client);
   }

@@ -14,6 +14,7 @@ import type {
   TransportChannel,
   TransportConnection,
 } from '../../transport/contract.js';
+import { DriverCatalog } from './catalog.js';
 import { VirtualChannel } from './channel.js';
 import type { LocalConsumer } from './consumer.js';
 import { Dispatcher } from './dispatcher.js';
@@ -57,6 +58,7 @@ export interface VirtualConnectionOptions {
 export class VirtualConnection implements TransportConnection {
   readonly serverProperties: Arguments;
   readonly heartbeat = 0;
+  readonly catalog: DriverCatalog;
   readonly virtualHost: string;
   readonly driver: Driver;
   readonly ledger: Ledger;
@@ -77,6 +79,7 @@ export class VirtualConnection implements TransportConnection {
 
   constructor({ driver, holder, ledger, mortician, events, ...rest }: VirtualConnectionOptions) {
     this.driver = driver;
+    this.catalog = new DriverCatalog(driver);
     this.ledger = ledger;
     this.mortician = mortician;
     this.#events = events;
