@@ -308,18 +308,15 @@ export const recovery = group('lost connections', (test) => {
       await queue.declare();
       const producer = connection.producer();
       await producer.publish(0, { routingKey: queue.name });
+      const consumer = connection.consumer(queue);
+      const got: Message<number>[] = [];
       const loop = (async () => {
-        const got: Message<number>[] = [];
-        for await (const message of connection.consumer(queue)) {
+        for await (const message of consumer) {
           got.push(message);
           await message.ack();
         }
-        return got.length;
       })();
-      await t.eventually('the loop to have the message', async () => {
-        const { consumerCount, messageCount } = await stat(t, queue.bind(t.connection));
-        return consumerCount === 1 && messageCount === 0;
-      });
+      await t.eventually('the loop to have the message', () => got.length === 1 && consumer.consumingFrom(queue));
       await takeDown(t, connection);
       const outcomes = Promise.allSettled([
         producer.publish(1, { routingKey: queue.name }),
@@ -331,7 +328,29 @@ export const recovery = group('lost connections', (test) => {
         equal(outcome.status, 'rejected');
         equal((outcome as PromiseRejectedResult).reason.code, 'CONNECTION_CLOSED');
       }
-      equal(await t.within('the end of the loop', loop), 1);
+      await t.within('the end of the loop', loop);
+    },
+    { needs: ['outage'] },
+  );
+
+  test(
+    'closed while it is down, with messages that nobody has looked at: at once',
+    async (t) => {
+      const connection = fragile(t);
+      const queue = t.queue<number>('q').bind(connection);
+      await queue.declare();
+      const producer = connection.producer();
+      for (let i = 0; i < 5; i++) await producer.publish(i, { routingKey: queue.name });
+      const loop = connection.consumer(queue)[Symbol.asyncIterator]();
+      equal((await t.within('the first message', loop.next())).value?.payload, 0);
+      await t.eventually(
+        'all of them on their way',
+        async () => (await stat(t, queue.bind(t.connection))).messageCount === 0,
+      );
+      await takeDown(t, connection);
+      const start = performance.now();
+      await t.within('close', connection.close());
+      ok(performance.now() - start < 5000, 'it waited for the broker');
     },
     { needs: ['outage'] },
   );

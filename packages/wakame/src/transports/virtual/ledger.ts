@@ -87,6 +87,7 @@ export class Ledger {
     const answer = deferred<boolean>();
     this.#pending.push({ lease, outcome, leasedAt, answer, failures: 0 });
     this.#unansweredCount++;
+    this.#answerReleases();
     this.#flushSoon();
     return answer.promise;
   }
@@ -110,6 +111,7 @@ export class Ledger {
     if (this.#state === 'disposed') return;
     this.#state = 'down';
     this.#stopTimers();
+    this.#answerReleases();
   }
 
   /** There will be none again. */
@@ -124,6 +126,12 @@ export class Ledger {
   /** Resolves when all that was settled has been answered. */
   async flushed(): Promise<void> {
     if (this.#unansweredCount > 0) await new Promise<void>((resolve) => this.#flushWaiters.push(resolve));
+  }
+
+  /** Nobody waits for a release while there is no store: it is made when there is one, and without that the lease ends by itself. */
+  #answerReleases(): void {
+    if (this.#state !== 'down') return;
+    for (const { outcome, answer } of this.#pending) if (outcome === 'release') answer.resolve(true);
   }
 
   #answer({ answer }: Pending, ours: boolean): void {
@@ -188,6 +196,7 @@ export class Ledger {
     }
     if (again.length < batch.length) this.#problem(typed(this.#driver, error));
     this.#pending = [...again, ...this.#pending];
+    this.#answerReleases();
     if (this.#state === 'open') this.#retryLater();
   }
 
