@@ -42,6 +42,7 @@ const wakame = `
 const exported = {
   wakame: [wakame, errors, amqpErrors],
   'wakame/memory': ['MemoryDriver memoryBroker resetMemory transportModule'],
+  'wakame/redis': ['RedisDriver transportModule'],
   'wakame/virtual': ['defineVirtualTransport'],
   'wakame/wire': [
     'bindingPattern clampPriority copyMessage copyTable decodeEnvelope encodeEnvelope hasWildcard knownBindingPatterns',
@@ -55,6 +56,7 @@ const exported = {
 const modules: Readonly<Record<keyof typeof exported, () => Promise<object>>> = {
   wakame: () => import('wakame'),
   'wakame/memory': () => import('wakame/memory'),
+  'wakame/redis': () => import('wakame/redis'),
   'wakame/virtual': () => import('wakame/virtual'),
   'wakame/wire': () => import('wakame/wire'),
   'wakame/testing': () => import('wakame/testing'),

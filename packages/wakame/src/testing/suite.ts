@@ -98,10 +98,11 @@ export class ConformanceSuite {
   }
 }
 
-/** Loads the transport of `options.url` and decides which cases apply. Does not connect. */
+/** Connects with `options.url`, for options have a part in what a transport can do, and decides which cases apply. */
 export async function openSuite(options: ConformanceOptions): Promise<ConformanceSuite> {
   const connection = new Connection(options.url, options.connection);
   try {
+    await connection.connect();
     const { features } = await connection.loadTransport();
     return new ConformanceSuite(options, features);
   } finally {

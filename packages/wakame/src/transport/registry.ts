@@ -21,6 +21,7 @@ export interface RegisterOptions {
 
 const amqp: TransportLoader = async () => (await import('../transports/amqp/index.js')).transportModule;
 const memory: TransportLoader = async () => (await import('../transports/memory/index.js')).transportModule;
+const redis: TransportLoader = async () => (await import('../transports/redis/index.js')).transportModule;
 
 const registrations = new Map<string, Registration>([
   ['amqp', { load: amqp, wholeUrl: false }],
@@ -28,6 +29,9 @@ const registrations = new Map<string, Registration>([
   ['pyamqp', { load: amqp, wholeUrl: false }],
   ['librabbitmq', { load: amqp, wholeUrl: false }],
   ['memory', { load: memory, wholeUrl: false }],
+  ['redis', { load: redis, wholeUrl: false }],
+  ['rediss', { load: redis, wholeUrl: false }],
+  ['sentinel', { load: redis, wholeUrl: false }],
 ]);
 
 /**

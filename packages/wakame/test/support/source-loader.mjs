@@ -14,6 +14,7 @@ const names = new Map([
   ['@wakame/amqp/errors', 'amqp/src/errors.ts'],
   ['wakame', 'wakame/src/index.ts'],
   ['wakame/memory', 'wakame/src/transports/memory/index.ts'],
+  ['wakame/redis', 'wakame/src/transports/redis/index.ts'],
   ['wakame/virtual', 'wakame/src/transports/virtual/index.ts'],
   ['wakame/wire', 'wakame/src/transports/virtual/wire/index.ts'],
   ['wakame/testing', 'wakame/src/testing/index.ts'],

@@ -616,6 +616,7 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         await b.declare('q');
         await b.send('q', '1');
         await eventually(async () => a.hints.includes('ready q'));
+        await a.takeFrom('q');
         await b.driver.remove([{ queue: 'q' }]);
         await eventually(async () => a.hints.includes('gone q'));
       });

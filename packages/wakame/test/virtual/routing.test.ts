@@ -55,7 +55,7 @@ const queues = (router: Router, ...args: Parameters<typeof to>) =>
 function made(...changes: Parameters<MemoryTable['apply']>[0]) {
   const table = new MemoryTable();
   table.apply(changes);
-  return { table, router: new Router(table, false) };
+  return { table, router: new Router(table) };
 }
 
 test('one’s own changes count at once, though the table tells nobody', async () => {
@@ -68,7 +68,7 @@ test('one’s own changes count at once, though the table tells nobody', async (
     apply: (changes: Parameters<MemoryTable['apply']>[0]) => shared.apply(changes),
     watch: () => () => {},
   } satisfies RoutingTable;
-  const router = new Router(silent, false);
+  const router = new Router(silent);
   await router.apply([put('x', 'direct'), bind('x', 'q1', 'k')]);
   expect(queues(router, 'x', 'k')).toEqual(['q1']);
   await router.apply([bind('x', 'q2', 'k')]);
@@ -216,7 +216,7 @@ test('fanout by the store: its exchange instead of its queues, wherever it stand
     bind('t', 'q1', 'a'),
     bind('f', 'q2'),
   );
-  expect(routeOf(new Router(table, true), to('t', 'a'))).toMatchObject({ queues: ['q1'], broadcasts: ['f'] });
+  expect(routeOf(new Router(table, 'broadcast'), to('t', 'a'))).toMatchObject({ queues: ['q1'], broadcasts: ['f'] });
 });
 
 describe('what is known of the table', () => {
@@ -251,7 +251,7 @@ describe('what is known of the table', () => {
   test('is read once and believed for a second where the table is silent; then asked whether it changed', async () => {
     const { table: inner } = made(put('d', 'direct'), bind('d', 'e', 'a'), put('e', 'fanout'), bind('e', 'q1'));
     const { table, reads } = remote(inner);
-    const router = new Router(table, false);
+    const router = new Router(table);
     expect((await router.route(to('d', 'a')))?.queues).toEqual(['q1']);
     expect((await router.route(to('d', 'a')))?.queues).toEqual(['q1']);
     expect(reads).toEqual(['d', 'e']);
@@ -265,13 +265,10 @@ describe('what is known of the table', () => {
     const { table: inner } = made(put('d', 'direct'), bind('d', 'q1', 'a'));
     const { table } = remote(inner);
     let broken = true;
-    const router = new Router(
-      {
-        ...table,
-        exchange: async (name, known) => (broken ? Promise.reject(new Error('down')) : table.exchange(name, known)),
-      },
-      false,
-    );
+    const router = new Router({
+      ...table,
+      exchange: async (name, known) => (broken ? Promise.reject(new Error('down')) : table.exchange(name, known)),
+    });
     await expect(router.route(to('d', 'a'))).rejects.toThrow('down');
     broken = false;
     expect((await router.route(to('d', 'a')))?.queues).toEqual(['q1']);

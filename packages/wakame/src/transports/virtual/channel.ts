@@ -190,7 +190,10 @@ export class VirtualChannel implements TransportChannel, ConsumingChannel, Publi
     } catch (error) {
       this.#consumers.delete(tag);
       await dispatcher.remove(consumer).catch(noop);
-      await driver.detach([record]);
+      // What went wrong first says more.
+      await Promise.resolve()
+        .then(() => driver.detach([record]))
+        .catch(noop);
       throw error;
     }
     return tag;

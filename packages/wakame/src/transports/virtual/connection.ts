@@ -88,7 +88,8 @@ export class VirtualConnection implements TransportConnection {
     this.serverProperties = rest.serverProperties;
     const { order, pollInterval, deadletterQueue } = rest.options;
     const problem = (error: MessagingError) => this.problem(error);
-    this.router = new Router(driver.table, driver.broadcast !== undefined);
+    const fanout = driver.broadcast !== undefined ? 'broadcast' : driver.herald !== undefined ? 'announced' : 'stored';
+    this.router = new Router(driver.table, fanout);
     this.entities = new Entities(driver, this.router, holder.id, rest.virtualHost);
     this.publisher = new Publisher({
       driver,

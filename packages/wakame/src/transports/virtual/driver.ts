@@ -293,6 +293,18 @@ export interface Broadcast {
   ): Promise<() => Promise<void>>;
 }
 
+/**
+ * Tells clients that are not Wakame's of what is published to fanout exchanges, where they know of no stored copies (Python on Redis). Queues
+ * of ours get theirs as from any exchange.
+ */
+export interface Herald {
+  /** For each: how many heard it, when the store tells. 0, and no queue, is unroutable. */
+  publish(
+    messages: readonly StoredMessage[],
+    exchanges: readonly string[],
+  ): MaybePromise<readonly (number | undefined)[]>;
+}
+
 /** Hints about the queues watched. Cheap; called as often as needed, also from within a call of the driver's. */
 export interface QueueHints {
   /** It may have a message. After this, a driver may keep silent about the queue until a take came back with less than was asked for. */
@@ -383,6 +395,8 @@ export interface Driver {
   /** Usable while the driver is open. */
   readonly table: RoutingTable;
   readonly broadcast?: Broadcast | undefined;
+  /** Beside stored copies; not together with `broadcast`. */
+  readonly herald?: Herald | undefined;
 }
 
 /** Makes the driver of one Connection. */

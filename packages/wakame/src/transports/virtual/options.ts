@@ -24,13 +24,16 @@ export function virtualOptions(given: Readonly<Record<string, unknown>>, feature
   const { deadletter_queue: deadletterQueue, queue_order_strategy: order, polling_interval: interval } = given;
   return {
     order: order === undefined ? 'round_robin' : checkOneOf('queue_order_strategy', order, ORDERS),
-    pollInterval: interval === undefined ? features.pollInterval : pollInterval(interval),
+    // A driver that tells of every message knows by itself when it has to ask.
+    pollInterval: interval === undefined ? features.pollInterval : checkedInterval(interval, features),
     deadletterQueue: deadletterQueue === undefined ? undefined : checkString('deadletter_queue', deadletterQueue),
   };
 }
 
-function pollInterval(value: unknown): number {
+function checkedInterval(value: unknown, features: DriverFeatures): number | undefined {
   const seconds = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
-  if (typeof seconds === 'number' && seconds > 0 && seconds < 2 ** 31 / 1000) return seconds * 1000;
+  if (typeof seconds === 'number' && seconds > 0 && seconds < 2 ** 31 / 1000) {
+    return features.pollInterval === undefined ? undefined : seconds * 1000;
+  }
   throw new InvalidArgumentError(`polling_interval must be a number of seconds above 0, not ${show(value)}`);
 }

@@ -313,7 +313,8 @@ export class Publisher {
     try {
       results = batch.outbounds.length === 0 ? [] : this.#sendStored(batch);
       if (batch.broadcasts.length > 0) {
-        receivers = this.#driver.broadcast?.publish(batch.broadcasts, batch.broadcastTo) ?? [];
+        const { broadcast, herald } = this.#driver;
+        receivers = (broadcast ?? herald)?.publish(batch.broadcasts, batch.broadcastTo) ?? [];
       }
     } catch (error) {
       return this.#failed(batch, this.#typed(error, 'not-sent'));

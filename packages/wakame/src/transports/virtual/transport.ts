@@ -68,11 +68,13 @@ export function defineVirtualTransport(definition: VirtualTransportDefinition): 
 /** The transport of one Connection: what outlives its incarnations is the driver, the holder's name, and what it holds. */
 export class VirtualTransport implements Transport {
   readonly name: string;
-  readonly features: TransportFeatures;
+  /** The driver as it was given. */
+  readonly #store: Driver;
   readonly #driver: Driver;
   readonly #holder: Holder = { id: randomUUID(), name: `${hostname()}:${process.pid}` };
   readonly #ledger: Ledger;
   readonly #mortician: Mortician;
+  #features: { readonly of: DriverFeatures; readonly are: TransportFeatures } | undefined;
   #current: VirtualConnection | undefined;
   /** The end of the driver's last incarnation. */
   #closed: Promise<void> = Promise.resolve();
@@ -82,9 +84,16 @@ export class VirtualTransport implements Transport {
   constructor(name: string, driver: Driver) {
     this.name = name;
     this.#driver = completed(driver);
-    this.features = transportFeatures(driver.features);
+    this.#store = driver;
     this.#ledger = new Ledger(this.#driver);
     this.#mortician = new Mortician(this.#driver, this.#ledger);
+  }
+
+  /** Options may have a part in them: they are final once it was opened. */
+  get features(): TransportFeatures {
+    const { features } = this.#store;
+    if (this.#features?.of !== features) this.#features = { of: features, are: transportFeatures(features) };
+    return this.#features.are;
   }
 
   async open(

@@ -6,6 +6,7 @@ import type {
   ConsumerRecord,
   Driver,
   DriverFeatures,
+  Herald,
   MaybePromise,
   OpenDriver,
   Outbound,
@@ -40,6 +41,10 @@ export abstract class DriverWrapper implements Driver {
 
   get broadcast(): Broadcast | undefined {
     return this.inner.broadcast;
+  }
+
+  get herald(): Herald | undefined {
+    return this.inner.herald;
   }
 
   open(options: OpenDriver): Promise<void> {

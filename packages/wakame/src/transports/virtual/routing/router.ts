@@ -5,7 +5,7 @@ import { CompiledExchange, PREDECLARED } from './exchange.js';
 /** Where a message goes. */
 export interface Route {
   readonly queues: readonly string[];
-  /** Fanout exchanges that the store broadcasts by itself. */
+  /** Fanout exchanges that the store broadcasts, to our queues or beside them. */
   readonly broadcasts: readonly string[];
   /** Applications may not publish to the exchange. */
   readonly internal: boolean;
@@ -21,6 +21,12 @@ const MOST_ROUTES = 10_000;
 const UNBOUND = '';
 
 const NOWHERE: readonly string[] = [];
+
+/**
+ * How messages of fanout exchanges reach their queues: as from any other exchange; so, with a word to other clients; or by the store's own
+ * broadcast alone.
+ */
+export type FanoutWay = 'stored' | 'announced' | 'broadcast';
 
 interface Cached {
   /** Undefined: there is no such exchange. */
@@ -41,7 +47,7 @@ interface CachedRoute {
  */
 export class Router {
   readonly #table: RoutingTable;
-  readonly #broadcast: boolean;
+  readonly #fanout: FanoutWay;
   readonly #unwatch: () => void;
   readonly #exchanges = new Map<string, Cached>();
   readonly #routes = new Map<string, Map<string, CachedRoute>>();
@@ -50,10 +56,9 @@ export class Router {
   /** Counts changes heard of, so that an answer that was on its way meanwhile is not kept. */
   #changes = 0;
 
-  /** @param broadcast Whether the store brings messages of fanout exchanges to their queues itself. */
-  constructor(table: RoutingTable, broadcast: boolean) {
+  constructor(table: RoutingTable, fanout: FanoutWay = 'stored') {
     this.#table = table;
-    this.#broadcast = broadcast;
+    this.#fanout = fanout;
     this.#unwatch = table.watch((name) => this.#changed(name));
   }
 
@@ -109,7 +114,7 @@ export class Router {
    */
   #find(message: StoredMessage, refreshed: Set<string> | undefined): MaybePromise<Route | undefined> {
     const reads: Promise<unknown>[] = [];
-    const walk = new Walk(message, this.#broadcast, (name) => {
+    const walk = new Walk(message, this.#fanout, (name) => {
       const fresh = refreshed !== undefined && !refreshed.has(name);
       refreshed?.add(name);
       const exchange = this.exchange(name, fresh);
@@ -188,7 +193,7 @@ class Walk {
   /** Undefined: the exchange does not exist. */
   readonly route: Route | undefined = undefined;
 
-  constructor(message: StoredMessage, broadcast: boolean, look: (name: string) => CompiledExchange | undefined) {
+  constructor(message: StoredMessage, fanout: FanoutWay, look: (name: string) => CompiledExchange | undefined) {
     const toVisit = [message.exchange];
     let start: CompiledExchange | undefined;
     for (const name of toVisit) {
@@ -202,20 +207,20 @@ class Walk {
       const exchange = look(name);
       if (exchange === undefined) continue;
       start ??= exchange;
-      this.#visit(exchange, message, broadcast, toVisit);
+      this.#visit(exchange, message, fanout, toVisit);
     }
     if (start?.name !== message.exchange) return;
     this.route = { queues: [...this.#queues], broadcasts: this.#broadcasts, internal: start.record.internal };
   }
 
-  #visit(exchange: CompiledExchange, message: StoredMessage, broadcast: boolean, toVisit: string[]): void {
-    const byStore = broadcast && exchange.type === 'fanout';
+  #visit(exchange: CompiledExchange, message: StoredMessage, fanout: FanoutWay, toVisit: string[]): void {
+    const byStore = fanout !== 'stored' && exchange.type === 'fanout';
     let matched = false;
     if (!exchange.byKeyOnly) this.cacheable = false;
     exchange.match(message, (binding) => {
       matched = true;
       if (binding.destinationType === 'exchange') toVisit.push(binding.destination);
-      else if (!byStore) this.#queues.add(binding.destination);
+      else if (!byStore || fanout === 'announced') this.#queues.add(binding.destination);
     });
     if (byStore) this.#broadcasts.push(exchange.name);
     if (!matched && exchange.alternate !== undefined) toVisit.push(exchange.alternate);
