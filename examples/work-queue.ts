@@ -6,10 +6,12 @@ interface Task {
   name: string;
 }
 
-const tasks = new Queue<Task>('examples.tasks', { maxPriority: 3 });
-const priorities = { low: 0, mid: 1, high: 2 };
+const tasks = new Queue<Task>('examples.tasks', { maxPriority: 9 });
+const priorities = { low: 0, mid: 5, high: 9 };
 
-await using connection = new Connection(url);
+// On Redis, where Python shares the lists, its order is the rule: the lowest first.
+const transportOptions = url.startsWith('redis') ? { priority_order: 'amqp' } : {};
+await using connection = new Connection(url, { transportOptions });
 const producer = connection.producer({ routingKey: tasks.name });
 for (const [name, priority] of Object.entries(priorities)) {
   await producer.publish({ name: `${name} one` }, { priority, declare: [tasks] });

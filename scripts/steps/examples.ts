@@ -21,8 +21,7 @@ export async function examples(): Promise<void> {
     throw new Error(`not running: ${missing.map(({ broker }) => broker.title)}: scripts/brokers up`);
 
   const failures: string[] = [];
-  // Redis runs for the tests of its servers; no transport speaks it yet.
-  const urls = found.map(urlOf).filter((url) => !url.startsWith('redis:'));
+  const urls = found.map(urlOf);
   for (const [program, ...args] of programs(urls)) {
     const label = `${program} ${args.join(' ')}`;
     const started = performance.now();

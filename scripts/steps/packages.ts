@@ -18,6 +18,9 @@ const newestNodeTypes = '26.6.6';
 /** The declarations have to be readable for a compiler older than the one that wrote them. */
 const olderTypeScript = '5.9.3';
 
+/** Client libraries that applications install beside wakame, as the packages are tested with. */
+const clientLibraries = ['ioredis'];
+
 /** Bytes, unpacked. More than that is a mistake in `files`. */
 const largestPackage = 2_000_000;
 
@@ -104,7 +107,9 @@ async function failedPrograms(packed: readonly Packed[], app: string): Promise<s
   mkdirSync(app);
   writeFileSync(join(app, 'package.json'), '{ "private": true }');
   const options = ['--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline'];
-  await capture('npm', ['install', ...options, ...packed.map(({ tarball }) => tarball)], { cwd: app });
+  const { devDependencies } = JSON.parse(read(join(root, 'packages', 'wakame', 'package.json')));
+  const clients = clientLibraries.map((library) => `${library}@${devDependencies[library]}`);
+  await capture('npm', ['install', ...options, ...packed.map(({ tarball }) => tarball), ...clients], { cwd: app });
   cpSync(join(root, 'scripts', 'smoke'), app, { recursive: true });
   // Like most users of Node and TypeScript, it has the types of Node.
   const typesOfNode = (folder: string) => {
@@ -125,8 +130,7 @@ async function failedPrograms(packed: readonly Packed[], app: string): Promise<s
     }
   };
   const brokers = Object.entries(process.env).flatMap(
-    // Redis runs for the tests of its servers; no transport speaks it yet.
-    ([name, url]) => (/^WAKAME_TEST_[A-Z]+_URL$/.test(name) && !url?.startsWith('redis:') && url) || [],
+    ([name, url]) => (/^WAKAME_TEST_[A-Z]+_URL$/.test(name) && url) || [],
   );
   const nodes = new Map([
     [process.version, process.execPath],
