@@ -145,6 +145,14 @@ describe('the fault proxy', () => {
     expect((await failed).code).toBe('ECONNRESET');
   });
 
+  it('reset closes what is just ending', async () => {
+    const client = open();
+    await ping(client);
+    await Promise.all([proxy.cut(), proxy.reset()]);
+    await client.closed();
+    expect(proxy.open).toBe(0);
+  });
+
   it('swallow loses what is sent, silently, and hides the end of the sender', async () => {
     const client = open();
     await ping(client);

@@ -149,8 +149,8 @@ class Link {
 
   /** RST to both sides. */
   reset(): void {
-    this.client.resetAndDestroy();
-    this.broker.resetAndDestroy();
+    reset(this.client);
+    reset(this.broker);
   }
 
   async #pump(from: Socket, to: Socket, gate: Gate): Promise<void> {
@@ -191,7 +191,7 @@ class Link {
     }
     await delayed;
     if (gate.fault.kind === 'swallow') return; // The peer never learns of it.
-    if (failed) to.resetAndDestroy();
+    if (failed) reset(to);
     else to.end();
   }
 
@@ -218,6 +218,12 @@ class Link {
       this.#sleepers.set(timer, resolve);
     });
   }
+}
+
+/** RST. While an `end()` is under way libuv refuses it (EINVAL), and Node then never closes the socket: such a one is just closed. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 function closeOf(socket: Socket): Promise<void> {
@@ -343,7 +349,7 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
   }
   const proxy = new FaultProxy(server);
   server.on('connection', (client) => {
-    const refuse = () => client.resetAndDestroy();
+    const refuse = () => reset(client);
     client.on('error', () => {});
     const broker = connect({ host: target.host, port: target.port, allowHalfOpen: true });
     broker.once('error', refuse);
