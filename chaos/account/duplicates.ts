@@ -16,13 +16,25 @@ export interface DuplicateCount {
 export function countDuplicates(history: History, hits: Hits, complain: (text: string) => void): DuplicateCount {
   const count: DuplicateCount = { total: 0, resent: new Map(), redelivered: new Map(), forgotten: 0 };
   for (const message of history.messages.values()) {
-    for (let i = 1; i < message.deliveries.length; i++) {
+    const deliveries = inTurn(message);
+    for (let i = 1; i < deliveries.length; i++) {
       count.total++;
-      const problem = judge(history, hits, message, i, count);
+      const problem = judge(history, hits, message, deliveries.slice(0, i), deliveries[i] as Delivery, count);
       if (problem !== undefined) complain(problem);
     }
   }
   return count;
+}
+
+/**
+ * The deliveries as the broker made them. The log has them as they were handled: one that waited in the buffer of its holder, whose
+ * connection was lost meanwhile, may come after the one that the broker made because of the loss. That one is flagged.
+ */
+function inTurn({ deliveries }: Message): readonly Delivery[] {
+  return [
+    ...deliveries.filter(({ redelivered }) => !redelivered),
+    ...deliveries.filter(({ redelivered }) => redelivered),
+  ];
 }
 
 /** Says what is wrong with a delivery that is not the first, if anything is. */
@@ -30,15 +42,14 @@ function judge(
   history: History,
   hits: Hits,
   message: Message,
-  index: number,
+  earlier: readonly Delivery[],
+  again: Delivery,
   count: DuplicateCount,
 ): string | undefined {
-  const again = message.deliveries[index] as Delivery;
-  const earlier = message.deliveries.slice(0, index);
   const { ackGrace } = history.rules;
   const atHolders = earlier.flatMap(({ at, by, ackedAt }) =>
     // An ack that came too late did not count: whatever happened afterwards.
-    hits.of(by, at, ackedAt === undefined ? again.at : Math.min(ackedAt + ackGrace, again.at)),
+    hits.of(by, Math.min(at, again.at), ackedAt === undefined ? again.at : Math.min(ackedAt + ackGrace, again.at)),
   );
   const atPublisher = hits.of(message.producer, message.publishedAt, message.outcomeAt ?? Number.POSITIVE_INFINITY);
   const [holderHit, publisherHit] = [atHolders[0], atPublisher[0]];

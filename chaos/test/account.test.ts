@@ -115,6 +115,20 @@ describe('messages that came twice', () => {
     expect(broken(log.ack('a.1', false).end())).toEqual(['duplicate']);
   });
 
+  it('redelivered, and handled before the first delivery, which waited in its holder when the connection was lost', () => {
+    const taken = (log: Log) => log.take('b.1', 1, { redelivered: true }).take('a.1', 1);
+    expect(
+      broken(
+        taken(new Log().send(1).fault('cut', ['a']))
+          .over()
+          .send(2)
+          .take('a.1', 2)
+          .end(),
+      ),
+    ).toEqual([]);
+    expect(broken(taken(new Log().send(1)).end())).toEqual(['duplicate']);
+  });
+
   it('not flagged, although the holder was killed', () => {
     expect(broken(new Log().send(1).deliver('a.1', 1).kill('a.1').take('b.1', 1).end())).toEqual(['duplicate']);
   });
