@@ -18,12 +18,16 @@ import { openAmqp } from './stands/amqp.ts';
 import { openCluster } from './stands/cluster.ts';
 import { openRedis } from './stands/redis.ts';
 import type { StandOpener } from './stands/stand.ts';
+import { within } from './within.ts';
 
 const stands: Record<StandName, { readonly broker: string; readonly open: StandOpener }> = {
   amqp: { broker: 'rabbitmq', open: openAmqp },
   redis: { broker: 'redis', open: openRedis },
   cluster: { broker: 'rabbitmq', open: openCluster },
 };
+
+/** Milliseconds until servers and proxies must be gone. */
+const LONGEST_CLOSE = 90_000;
 
 async function main(options: ChaosOptions): Promise<void> {
   const { stand: name, seed, minutes, messages } = options;
@@ -45,7 +49,7 @@ async function main(options: ChaosOptions): Promise<void> {
     await new Run(stand, options, folder, ledger, say).run();
   } finally {
     ledger.close();
-    await stand.close();
+    await within(`the stand ${name} to close`, LONGEST_CLOSE, stand.close());
   }
 
   const result = account(readLedger(ledger.file));
@@ -67,3 +71,8 @@ try {
   process.exitCode = 2;
 }
 if (options !== undefined) await main(options);
+// Nothing is open any more: the process ends by itself.
+setTimeout(() => {
+  console.error(`still open at the end: ${process.getActiveResourcesInfo().join(', ')}`);
+  process.exit(1);
+}, LONGEST_CLOSE).unref();

@@ -8,11 +8,14 @@ import { now } from './ledger/records.ts';
 import type { ChaosOptions } from './options.ts';
 import { type Draw, kills, schedule } from './schedule.ts';
 import type { Stand } from './stands/stand.ts';
+import { within } from './within.ts';
 
 /** Milliseconds until all workers must have begun. */
 const LONGEST_START = 60_000;
 /** Until everything confirmed must have been delivered, once nothing is published any more. */
 const LONGEST_DRAIN = 120_000;
+/** A fault's beginning, and its end: a cluster takes its time until a node is one of it again. */
+const LONGEST_STEP = 240_000;
 /** Two kills a minute of every place, and at least as many for so many messages. */
 const KILLS_A_SECOND = 1 / 5;
 const MESSAGES_A_KILL = 450;
@@ -82,9 +85,10 @@ export class Run {
     this.#say(`${name}${detail && ` (${detail})`}, ${length} ms: ${targets === 'all' ? 'all' : targets.join(', ')}`);
     await this.#crew.withdraw(targets);
     this.#ledger.write({ event: 'fault', fault, kind: name, targets, detail, crash, side });
-    await prepared.begin();
+    await within(`the beginning of fault ${fault}, ${name}`, LONGEST_STEP, Promise.resolve(prepared.begin()));
     await sleep(length);
-    const at = (await prepared.end()) ?? now();
+    const end = await within(`the end of fault ${fault}, ${name}`, LONGEST_STEP, Promise.resolve(prepared.end()));
+    const at = end ?? now();
     this.#ledger.write({ event: 'fault-over', fault, at });
     this.#crew.send(targets);
     return at;

@@ -4,10 +4,13 @@ import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../../scripts/setup.mjs';
 import type { Ledger } from '../ledger/ledger.ts';
+import { within } from '../within.ts';
 import type { Place } from './place.ts';
 
 /** Milliseconds that a worker told to finish may take: publishes have 30 s to find their end, closing 10 s. */
 const LONGEST_FINISH = 60_000;
+/** From a deadly signal to the end. */
+const LONGEST_DEATH = 20_000;
 
 export class WorkerProcess {
   readonly by: string;
@@ -49,8 +52,7 @@ export class WorkerProcess {
   async kill(): Promise<void> {
     if (this.#isOver) return;
     this.#ledger.write({ event: 'kill', by: this.by });
-    this.#process.kill('SIGKILL');
-    await this.ended;
+    await this.#end('SIGKILL');
   }
 
   /** Holds the process, or lets it go on. */
@@ -63,14 +65,16 @@ export class WorkerProcess {
     if (this.#isOver) return;
     this.#ledger.write({ event: 'told', by: this.by });
     this.#process.stdin?.end();
-    const timer = setTimeout(() => this.#process.kill('SIGABRT'), LONGEST_FINISH);
-    await this.ended;
-    clearTimeout(timer);
+    await within(this.by, LONGEST_FINISH, this.ended).catch(() => this.#end('SIGABRT'));
   }
 
   /** Whatever happened, nothing may stay behind. */
   async abandon(): Promise<void> {
-    this.#process.kill('SIGKILL');
-    await this.ended;
+    await this.#end('SIGKILL');
+  }
+
+  async #end(signal: 'SIGKILL' | 'SIGABRT'): Promise<void> {
+    this.#process.kill(signal);
+    await within(`the end of ${this.by} after ${signal}`, LONGEST_DEATH, this.ended);
   }
 }

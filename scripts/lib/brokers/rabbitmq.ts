@@ -181,7 +181,7 @@ export class RabbitmqServer implements Server {
       execFile(
         command('rabbitmqctl'),
         ['-n', this.node, ...args],
-        { env: this.#environment() },
+        { env: this.#environment(), timeout: 120 * second },
         (error, stdout, stderr) => {
           if (error)
             reject(new Error(`rabbitmqctl ${args.join(' ')}: ${stderr.trim() || error.message}`, { cause: error }));

@@ -149,10 +149,15 @@ export class RedisServer implements Server {
    */
   cli(...args: string[]): Promise<string> {
     return new Promise((resolve, reject) => {
-      execFile('redis-cli', ['-h', host, '-p', String(this.port), ...args], (error, stdout, stderr) => {
-        if (error) reject(new Error(`redis-cli ${args.join(' ')}: ${stderr.trim() || error.message}`));
-        else resolve(stdout.trimEnd());
-      });
+      execFile(
+        'redis-cli',
+        ['-h', host, '-p', String(this.port), ...args],
+        { timeout: 20 * second },
+        (error, stdout, stderr) => {
+          if (error) reject(new Error(`redis-cli ${args.join(' ')}: ${stderr.trim() || error.message}`));
+          else resolve(stdout.trimEnd());
+        },
+      );
     });
   }
 
