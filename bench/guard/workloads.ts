@@ -20,7 +20,13 @@ const body = Buffer.alloc(100, 'x');
 
 /** A channel whose frames go nowhere, and a parser whose frames come to it. */
 function loopback(): { channel: Channel; feed: (bytes: Buffer) => void } {
-  const outbound = new OutboundBuffer({ onPending: () => undefined, onFull: () => void outbound.take() });
+  // Written at once, as by a socket that keeps up.
+  const onFull = () => {
+    outbound.take();
+    outbound.reuse(outbound.spent);
+    outbound.rewind();
+  };
+  const outbound = new OutboundBuffer({ onPending: () => undefined, onFull });
   const engine = new ChannelEngine(1, {
     ...{ outbound, bufferedBytes: 0, rpcTimeout: 1000, closeTimeout: 1000, maxBodyBytes: 1e9, isRabbitMQ: true },
     congested: false,

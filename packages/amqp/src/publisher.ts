@@ -25,11 +25,28 @@ export interface Settlement {
   failed(error: MessagingError): void;
 }
 
-/** A mandatory publish remembers its message, by which a basic.return finds it. */
-interface Pending {
-  readonly settlement: Settlement;
-  readonly message: OutgoingMessage | undefined;
+/** A mandatory publish that waits for its confirm. It remembers its message, by which a basic.return finds it. */
+class Mandatory implements Settlement {
+  readonly message: OutgoingMessage;
   returned: ReturnedMessage | undefined;
+  readonly #settlement: Settlement;
+
+  constructor(message: OutgoingMessage, settlement: Settlement) {
+    this.message = message;
+    this.returned = undefined;
+    this.#settlement = settlement;
+  }
+
+  confirmed(): void {
+    if (this.returned === undefined) this.#settlement.confirmed();
+    else this.#settlement.failed(new UnroutableError(this.returned));
+  }
+
+  failed(error: MessagingError): void {
+    const { returned } = this;
+    const isAnswer = returned !== undefined && error instanceof MessageNacked;
+    this.#settlement.failed(isAnswer ? new UnroutableError(returned) : error);
+  }
 }
 
 function encodedProperties(properties: BasicProperties | undefined): Buffer {
@@ -50,7 +67,7 @@ function sameBody(sent: Uint8Array | string, received: Buffer): boolean {
 export class Publisher {
   readonly #send: (message: OutgoingMessage) => void;
   readonly #report: (error: unknown) => void;
-  #ring: ConfirmRing<Pending> | undefined;
+  #ring: ConfirmRing<Settlement> | undefined;
   /** Messages that wait for channel.flow(true). */
   #held: { readonly message: OutgoingMessage; readonly settlement: Settlement }[] = [];
   #flowing = true;
@@ -69,7 +86,7 @@ export class Publisher {
 
   /** Every publish from now on is confirmed. From the sending of confirm.select on: the broker counts from there. */
   enableConfirms(): void {
-    this.#ring ??= new ConfirmRing<Pending>();
+    this.#ring ??= new ConfirmRing<Settlement>();
   }
 
   get confirming(): boolean {
@@ -108,8 +125,7 @@ export class Publisher {
     if (failure !== undefined || this.#ring === undefined) {
       this.#tell(settlement, failure);
     } else {
-      const tracked = message.mandatory || message.immediate ? message : undefined;
-      this.#ring.push({ settlement, message: tracked, returned: undefined });
+      this.#ring.push(message.mandatory || message.immediate ? new Mandatory(message, settlement) : settlement);
     }
   }
 
@@ -128,9 +144,8 @@ export class Publisher {
    * @throws UnexpectedFrame (505) when it confirms what was never published
    */
   onConfirm(method: 'basic.ack' | 'basic.nack', deliveryTag: number, multiple: boolean): void {
-    const problem = method === 'basic.ack' ? undefined : refused;
-    const settle = (entry: Pending) => this.#settle(entry, problem);
-    if (this.#ring?.settle(deliveryTag, multiple, settle) !== true) {
+    const tell = method === 'basic.ack' ? this.#confirmed : this.#refused;
+    if (this.#ring?.settle(deliveryTag, multiple, tell) !== true) {
       throw new UnexpectedFrame(
         `the server sent ${method} for delivery tag ${deliveryTag}, which was never published`,
         {
@@ -152,16 +167,20 @@ export class Publisher {
     const ring = this.#ring;
     if (ring === undefined) return false;
     const { exchange, routingKey, replyCode, replyText } = returned;
-    const addressed = ({ message, returned: earlier }: Pending) =>
-      earlier === undefined && message?.routingKey === routingKey && message.exchange === exchange;
-    const sameContent = (entry: Pending) => addressed(entry) && sameBody(entry.message?.body ?? '', returned.body);
-    const same = (entry: Pending) =>
-      sameContent(entry) && encodedProperties(entry.message?.properties).equals(returned.properties.bytes);
+    const addressed = (entry: Settlement): entry is Mandatory =>
+      entry instanceof Mandatory &&
+      entry.returned === undefined &&
+      entry.message.routingKey === routingKey &&
+      entry.message.exchange === exchange;
+    const sameContent = (entry: Settlement): entry is Mandatory =>
+      addressed(entry) && sameBody(entry.message.body, returned.body);
+    const same = (entry: Settlement) =>
+      sameContent(entry) && encodedProperties(entry.message.properties).equals(returned.properties.bytes);
     // Brokers return in the order of publishing, so the match is mostly the one after the last.
     const tag =
       ring.find(same, this.#lastReturned + 1) ?? ring.find(same) ?? ring.find(sameContent) ?? ring.find(addressed);
     const match = tag === undefined ? undefined : ring.get(tag);
-    if (tag === undefined || match === undefined) return false;
+    if (tag === undefined || !(match instanceof Mandatory)) return false;
     match.returned = { replyCode, replyText, exchange, routingKey };
     this.#lastReturned = tag;
     return true;
@@ -173,7 +192,7 @@ export class Publisher {
     this.#held = [];
     if (this.#ring !== undefined && this.#ring.size > 0) {
       const unknown = copyError(error, 'unknown');
-      this.#ring.settle(0, true, ({ settlement }) => this.#tell(settlement, unknown));
+      this.#ring.settle(0, true, (settlement) => this.#tell(settlement, unknown));
     }
     if (held.length > 0) {
       const notSent = copyError(error, 'not-sent');
@@ -182,9 +201,12 @@ export class Publisher {
     this.#tellIdle();
   }
 
-  #settle({ settlement, returned }: Pending, problem: (() => MessagingError) | undefined): void {
-    this.#tell(settlement, returned === undefined ? problem?.() : new UnroutableError(returned));
-  }
+  readonly #confirmed = (settlement: Settlement): void => this.#tell(settlement, undefined);
+
+  readonly #refused = (settlement: Settlement): void => {
+    const text = 'the broker refused the message (basic.nack)';
+    this.#tell(settlement, new MessageNacked(text, { outcome: 'refused' }));
+  };
 
   #tell(settlement: Settlement, error: MessagingError | undefined): void {
     try {
@@ -205,8 +227,4 @@ export class Publisher {
     if (this.#idle.length === 0 || this.unsettled > 0) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
-}
-
-function refused(): MessagingError {
-  return new MessageNacked('the broker refused the message (basic.nack)', { outcome: 'refused' });
 }

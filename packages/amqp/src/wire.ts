@@ -113,13 +113,20 @@ export class Wire {
   }
 
   #write(chunks: Uint8Array[]): void {
+    const { outbound } = this;
+    const { spent } = outbound;
+    const last = chunks.length - 1;
     let bytes = 0;
-    if (chunks.length > 1) this.#socket.cork();
-    for (const chunk of chunks) {
+    if (last > 0) this.#socket.cork();
+    for (let i = 0; i <= last; i++) {
+      const chunk = chunks[i] as Uint8Array;
       bytes += chunk.length;
-      this.#socket.write(chunk);
+      // Written in order: when the last one is, all are.
+      if (i < last || spent.length === 0) this.#socket.write(chunk);
+      else this.#socket.write(chunk, (error) => error ?? outbound.reuse(spent));
     }
-    if (chunks.length > 1) this.#socket.uncork();
+    if (last > 0) this.#socket.uncork();
+    if (this.#socket.writableLength === 0) outbound.rewind();
     this.sent += bytes;
     this.#sentThisTurn += bytes;
   }

@@ -4,6 +4,9 @@ import { readShortString } from './strings.js';
 
 /** The size of a fresh slab. Larger ones are only made for a unit that does not fit. */
 export const SLAB_SIZE = 65_536;
+/** So many slabs at most are kept to be filled again: a megabyte. */
+const MOST_SPARE = 16;
+const NO_SLABS: readonly Buffer[] = [];
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
@@ -18,7 +21,10 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
  *
  * What is written between {@link begin} and {@link rollback} is one unit: it stays in one piece, so that lengths can
  * be patched afterwards, and it vanishes without a trace when something in it cannot be written. A unit that outgrows
- * the slab moves to a new one; hence positions inside a unit are kept relative to `mark`.
+ * the slab moves to another one; hence positions inside a unit are kept relative to `mark`.
+ *
+ * Slabs are filled again when whoever took their chunks is done with them and says so ({@link rewind}, {@link reuse}): the garbage
+ * collector looks late at memory outside its heap, and a megabyte of messages a millisecond would be hundreds of megabytes by then.
  */
 export class ByteWriter {
   buffer: Buffer;
@@ -29,8 +35,13 @@ export class ByteWriter {
    * A unit may not grow beyond this many bytes. Only tested when the slab is full: it bounds memory, not the format.
    */
   unitLimit = Number.POSITIVE_INFINITY;
+  /** The slabs whose last bytes are among the chunks last taken. */
+  spent: readonly Buffer[] = NO_SLABS;
   #cutAt = 0;
   #chunks: Uint8Array[] = [];
+  /** Slabs that are full, since the last take. */
+  #full: Buffer[] = [];
+  readonly #spare: Buffer[] = [];
 
   constructor(size: number = SLAB_SIZE) {
     this.buffer = Buffer.allocUnsafeSlow(size);
@@ -59,9 +70,13 @@ export class ByteWriter {
     if (unit + count > this.unitLimit) {
       throw new EncodeProblem('takes the frame beyond the largest size allowed', 'MESSAGE_TOO_LARGE');
     }
-    const next = Buffer.allocUnsafeSlow(unit + count > SLAB_SIZE ? 2 * (unit + count) : SLAB_SIZE);
+    const next =
+      unit + count > SLAB_SIZE
+        ? Buffer.allocUnsafeSlow(2 * (unit + count))
+        : (this.#spare.pop() ?? Buffer.allocUnsafeSlow(SLAB_SIZE));
     this.buffer.copy(next, 0, this.mark, this.position);
     if (this.mark > this.#cutAt) this.#chunks.push(this.buffer.subarray(this.#cutAt, this.mark));
+    this.#full.push(this.buffer);
     this.buffer = next;
     this.mark = 0;
     this.#cutAt = 0;
@@ -86,7 +101,27 @@ export class ByteWriter {
     this.#cut();
     const chunks = this.#chunks;
     this.#chunks = [];
+    this.spent = NO_SLABS;
+    if (this.#full.length > 0) {
+      this.spent = this.#full;
+      this.#full = [];
+    }
     return chunks;
+  }
+
+  /** These slabs, and all chunks cut from them, are needed by nobody any more. */
+  reuse(slabs: readonly Buffer[]): void {
+    for (const slab of slabs) {
+      if (slab.length === SLAB_SIZE && this.#spare.length < MOST_SPARE) this.#spare.push(slab);
+    }
+  }
+
+  /** All chunks taken so far are needed by nobody any more: the slab in hand is filled from its beginning. */
+  rewind(): void {
+    if (this.position !== this.#cutAt || this.#chunks.length > 0) return;
+    this.position = 0;
+    this.mark = 0;
+    this.#cutAt = 0;
   }
 
   octet(value: number): void {

@@ -216,6 +216,21 @@ export class OutboundBuffer {
     return this.#writer.take();
   }
 
+  /** The buffers whose last bytes are among the chunks last {@link take}n: for {@link reuse}, when those are written. */
+  get spent(): readonly Buffer[] {
+    return this.#writer.spent;
+  }
+
+  /** These are written, and may be filled again. */
+  reuse(buffers: readonly Buffer[]): void {
+    this.#writer.reuse(buffers);
+  }
+
+  /** All that was ever taken is written. */
+  rewind(): void {
+    this.#writer.rewind();
+  }
+
   #settle(channel: number, id: number, deliveryTag: number, bits: number): void {
     if (!Number.isSafeInteger(deliveryTag) || deliveryTag < 0) {
       throw new InvalidArgumentError(`deliveryTag must be an integer of at least 0, not ${describe(deliveryTag)}`);

@@ -439,3 +439,53 @@ describe('the owner', () => {
     expect(most).toBeLessThan(70_000);
   });
 });
+
+describe('buffers that are filled again when they are written', () => {
+  /** What a slow socket sends: it looks at the bytes when their turn comes, `lag` takes later. */
+  function sent(
+    steps: readonly { readonly count: number; readonly size: number }[],
+    lag: number,
+    again: boolean,
+  ): Buffer {
+    const out = create();
+    const bytes: Buffer[] = [];
+    const writes: { readonly chunks: Uint8Array[]; readonly spent: readonly Buffer[] }[] = [];
+    const write = () => {
+      const { chunks, spent } = writes.shift() as (typeof writes)[number];
+      bytes.push(Buffer.concat(chunks));
+      if (!again) return;
+      out.reuse(spent);
+      if (writes.length === 0) out.rewind();
+    };
+    steps.forEach(({ count, size }, step) => {
+      for (let i = 0; i < count; i++)
+        out.publish(1, 'exchange', `${step}.${i}`, false, undefined, Buffer.alloc(size, i));
+      const chunks = out.take();
+      writes.push({ chunks, spent: out.spent });
+      while (writes.length > lag) write();
+    });
+    while (writes.length > 0) write();
+    return Buffer.concat(bytes);
+  }
+
+  const step = fc.record({ count: fc.nat(90), size: fc.constantFrom(0, 10, 700, 9000, 16_383, 20_000) });
+
+  it('hold what was written, however late the socket is', () => {
+    const run = fc.property(fc.array(step, { minLength: 2, maxLength: 12 }), fc.nat(4), (steps, lag) => {
+      expect(sent(steps, lag, true).equals(sent(steps, lag, false))).toBe(true);
+    });
+    fc.assert(run, { numRuns: 60 });
+  });
+
+  it('are few: a socket that keeps up is written to from the same memory', () => {
+    const out = create();
+    const memory = new Set<ArrayBufferLike>();
+    for (let i = 0; i < 1000; i++) {
+      for (let j = 0; j < 70; j++) out.publish(1, 'exchange', 'key', false, undefined, Buffer.alloc(1000));
+      for (const chunk of out.take()) memory.add(chunk.buffer);
+      out.reuse(out.spent);
+      out.rewind();
+    }
+    expect(memory.size).toBeLessThan(5);
+  });
+});

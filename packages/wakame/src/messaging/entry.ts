@@ -1,7 +1,7 @@
 import { DEFAULTS } from '../connection/defaults.js';
 import { givenIntervals, type RetryOptions } from '../connection/retry-options.js';
 import { MessagingError, type PublishOutcome } from '../errors.js';
-import type { OutgoingMessage, TransportChannel } from '../transport/contract.js';
+import type { OutgoingMessage, Receipt, TransportChannel } from '../transport/contract.js';
 import type { PublishResult } from './publish-options.js';
 
 /**
@@ -16,8 +16,30 @@ import type { PublishResult } from './publish-options.js';
  */
 export type EntryState = 'gated' | 'queued' | 'sent' | 'paused' | 'orphaned' | 'done';
 
-/** A message from `publish()` until its outcome; a link of the outbox's list. */
-export class Entry {
+/** Whom a message tells what the transport says of it: its outbox. */
+interface Keeper {
+  taken(entry: Entry, inner: TransportChannel): void;
+  refused(entry: Entry, inner: TransportChannel, error: MessagingError): void;
+}
+
+/** The answer of almost every publish. */
+const ONCE: PublishResult = Object.freeze({ attempts: 1 });
+const ANSWERED_ONCE = Promise.resolve(ONCE);
+
+type Settle = (result: PublishResult | Promise<PublishResult>) => void;
+
+/** Takes the function out of a promise's constructor, without a closure for each promise. */
+let captured: Settle;
+const capture = (resolve: Settle): void => {
+  captured = resolve;
+};
+
+/**
+ * A message from `publish()` until its outcome; a link of the outbox's list. It is the receipt of its own first attempt: thousands may be
+ * under way, each of which the garbage collector meets several times, so it is one object and a promise.
+ */
+export class Entry implements Receipt {
+  readonly #keeper: Keeper;
   state: EntryState;
   previous: Entry | undefined;
   next: Entry | undefined;
@@ -52,10 +74,11 @@ export class Entry {
   loss: MessagingError | undefined;
   /** The caller has its answer; what happens now is told by the event `lost`. */
   answered = false;
-  readonly promise: Promise<PublishResult>;
-  readonly resolve: (result: PublishResult | Promise<PublishResult>) => void;
+  #promise: Promise<PublishResult> | undefined;
+  #settle: Settle | undefined;
 
   constructor(
+    keeper: Keeper,
     message: OutgoingMessage | undefined,
     size: number,
     options: {
@@ -65,6 +88,7 @@ export class Entry {
       readonly retry: RetryOptions | undefined;
     },
   ) {
+    this.#keeper = keeper;
     this.state = options.state;
     this.previous = undefined;
     this.next = undefined;
@@ -79,16 +103,43 @@ export class Entry {
     this.timer = undefined;
     this.answer = undefined;
     this.loss = undefined;
-    let settle!: Entry['resolve'];
-    this.promise = new Promise((resolve) => {
-      settle = resolve;
-    });
-    this.resolve = settle;
+    this.#promise = undefined;
+    this.#settle = undefined;
+  }
+
+  /** What the caller gets. */
+  get promise(): Promise<PublishResult> {
+    if (this.#promise === undefined) {
+      this.#promise = new Promise(capture);
+      this.#settle = captured;
+    }
+    return this.#promise;
+  }
+
+  /** The caller gets its answer: the message is sent. */
+  resolve(): void {
+    if (this.#settle !== undefined) this.#settle(this.attempts === 1 ? ONCE : { attempts: this.attempts });
+    else this.#promise = this.attempts === 1 ? ANSWERED_ONCE : Promise.resolve({ attempts: this.attempts });
   }
 
   /** The caller gets this reason. */
   reject(reason: unknown): void {
-    this.resolve(rejection(reason));
+    if (this.#settle !== undefined) this.#settle(rejection(reason));
+    else this.#promise = rejection(reason);
+  }
+
+  /** On whichever incarnation it was sent: one attempt has one. */
+  confirmed(): void {
+    if (this.attempts === 1 && this.inner !== undefined) this.#keeper.taken(this, this.inner);
+  }
+
+  failed(error: MessagingError): void {
+    if (this.attempts === 1 && this.inner !== undefined) this.#keeper.refused(this, this.inner, error);
+  }
+
+  /** Who is to hear of the attempt that begins. A further one has a receipt of its own: the former may still be answered. */
+  receipt(inner: TransportChannel): Receipt {
+    return this.attempts === 1 ? this : new LaterReceipt(this.#keeper, this, inner);
   }
 
   /** What is known of a message that is given up. */
@@ -120,6 +171,27 @@ export class Entry {
     if (maxRetries !== undefined && this.attempts > maxRetries) return undefined;
     const { start, step, max } = givenIntervals(this.retry, DEFAULTS.ensure) ?? DEFAULTS.ensure;
     return Math.min(start + step * Math.max(this.attempts - 1, 0), start + max);
+  }
+}
+
+/** Of a message that is sent again, on one incarnation of the channel. */
+class LaterReceipt implements Receipt {
+  readonly #keeper: Keeper;
+  readonly #entry: Entry;
+  readonly #inner: TransportChannel;
+
+  constructor(keeper: Keeper, entry: Entry, inner: TransportChannel) {
+    this.#keeper = keeper;
+    this.#entry = entry;
+    this.#inner = inner;
+  }
+
+  confirmed(): void {
+    this.#keeper.taken(this.#entry, this.#inner);
+  }
+
+  failed(error: MessagingError): void {
+    this.#keeper.refused(this.#entry, this.#inner, error);
   }
 }
 

@@ -11,14 +11,13 @@ import {
   UnroutableError,
 } from '../errors.js';
 import { debug } from '../tracing.js';
-import type { OutgoingMessage, Receipt, Returned, TransportChannel } from '../transport/contract.js';
+import type { OutgoingMessage, Returned, TransportChannel } from '../transport/contract.js';
 import { type Deadline, doneBefore } from '../util/deadline.js';
 import { Alarm } from './alarm.js';
 import { exchangeBlamed, isFaultOfMessage } from './blame.js';
 import { Budget } from './budget.js';
 import type { Entry } from './entry.js';
 import { asPublishError, isFate, withOutcome } from './outcome.js';
-import type { PublishResult } from './publish-options.js';
 import { MOST_IN_A_TURN } from './turns.js';
 
 /** What an outbox tells its producer. */
@@ -30,30 +29,6 @@ export interface OutboxEvents {
   /** A message reached no queue. `mandatory`: its publish rejects. */
   returned(returned: Returned, mandatory: boolean): void;
 }
-
-/** A message on its way on one incarnation of the channel. */
-class Flight implements Receipt {
-  readonly #outbox: Outbox;
-  readonly #entry: Entry;
-  readonly #inner: TransportChannel;
-
-  constructor(outbox: Outbox, entry: Entry, inner: TransportChannel) {
-    this.#outbox = outbox;
-    this.#entry = entry;
-    this.#inner = inner;
-  }
-
-  confirmed(): void {
-    this.#outbox.taken(this.#entry, this.#inner);
-  }
-
-  failed(error: MessagingError): void {
-    this.#outbox.refused(this.#entry, this.#inner, error);
-  }
-}
-
-/** The answer of almost every publish. */
-const ONCE: PublishResult = Object.freeze({ attempts: 1 });
 
 /**
  * The messages of a producer from `publish()` until their outcome, in the order of publishing.
@@ -86,6 +61,8 @@ export class Outbox implements ChannelUser {
   #pumping = false;
   /** Publishes with `confirm: false` that were answered at once. */
   #earlyAnswers = 0;
+  /** Such that wait for less to be under way. */
+  #heldUp: Entry[] = [];
   /**
    * One message up to this one made the broker close the channel, and it did not say which. They are sent one at a time: the
    * next that the channel dies of is the one.
@@ -277,7 +254,7 @@ export class Outbox implements ChannelUser {
     entry.attempts++;
     this.#inFlight++;
     if (!entry.confirm && !entry.answered) this.#answerEarly(entry);
-    inner.send(this.#addressed(message), new Flight(this, entry, inner));
+    inner.send(this.#addressed(message), entry.receipt(inner));
   }
 
   /** With the present names of queues that the broker named: after a loss they have others. */
@@ -295,7 +272,7 @@ export class Outbox implements ChannelUser {
   taken(entry: Entry, inner: TransportChannel): void {
     if (entry.inner !== inner || (entry.state !== 'sent' && entry.state !== 'orphaned')) return;
     if (debug.enabled) debug('published %s', describe(entry));
-    if (!entry.answered) entry.resolve(entry.attempts === 1 ? ONCE : { attempts: entry.attempts });
+    if (!entry.answered) entry.resolve();
     this.#remove(entry);
     if (this.#cursor !== undefined) this.#pump();
   }
@@ -334,15 +311,26 @@ export class Outbox implements ChannelUser {
 
   /** With `confirm: false` the caller is answered as soon as little enough waits. */
   #answerEarly(entry: Entry): void {
-    const answer = () => {
-      if (entry.state === 'done') return;
-      entry.answered = true;
-      entry.offAbort?.();
-      entry.resolve(entry.attempts === 1 ? ONCE : { attempts: entry.attempts });
-    };
-    if (!this.#budget.isBelowWindow) void this.#budget.belowWindow().then(answer);
-    else if (++this.#earlyAnswers % MOST_IN_A_TURN === 0) setImmediate(answer);
-    else answer();
+    if (!this.#budget.isBelowWindow) {
+      if (this.#heldUp.push(entry) === 1) void this.#budget.belowWindow().then(() => this.#answerHeldUp());
+    } else if (++this.#earlyAnswers % MOST_IN_A_TURN === 0) {
+      setImmediate(() => this.#answer(entry));
+    } else {
+      this.#answer(entry);
+    }
+  }
+
+  #answerHeldUp(): void {
+    const entries = this.#heldUp;
+    this.#heldUp = [];
+    for (const entry of entries) this.#answer(entry);
+  }
+
+  #answer(entry: Entry): void {
+    if (entry.state === 'done') return;
+    entry.answered = true;
+    entry.offAbort?.();
+    entry.resolve();
   }
 
   /** Whether it may be sent again. Tells its `errback`, whose exception gives it up. */
@@ -441,6 +429,9 @@ export class Outbox implements ChannelUser {
     if (next === undefined) this.#tail = previous;
     else next.previous = previous;
     if (this.#cursor === entry) this.#cursor = next;
+    // Once the garbage collector holds it for old, it would keep its successor alive, and that one the next, all the way.
+    entry.previous = undefined;
+    entry.next = undefined;
     if (entry.state === 'sent') this.#inFlight--;
     entry.state = 'done';
     entry.offAbort?.();

@@ -207,7 +207,7 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     const missing = this.#missing(name, exchange, options);
     const isGated = validation !== undefined || missing !== undefined;
     const hasRetry = options.retry !== undefined || options.retryPolicy !== undefined;
-    const entry = new Entry(message, size, {
+    const entry = new Entry(this.#outbox, message, size, {
       state: isGated ? 'gated' : 'queued',
       timeout: options.timeout ?? DEFAULTS.publishTimeout,
       confirm: options.confirm ?? this.#options.confirm ?? this.#connection.confirmByDefault,
