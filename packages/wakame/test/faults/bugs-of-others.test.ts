@@ -59,7 +59,18 @@ const rows = table.split('\n').flatMap((line) => {
   return [...tests.matchAll(/`([^`]+)` in \[[^\]]+\]\(([^)]+)\)/g)].map(([, title, file]) => [title, file] as const);
 });
 
+/** What is reported, by number, and the titles of the tests for it; rows without a number tell of what was only observed. */
+const reports = table.split('\n').flatMap((line) => {
+  const [, reported = '', , tests = ''] = line.split('|');
+  const tags = [...reported.matchAll(/\[([^\]]+#\d+)\]/g)].map(([, tag]) => tag as string);
+  return tags.length === 0 ? [] : [[tags.join(', '), tags, tests] as const];
+});
+
 describe('the table of bugs of others', () => {
+  test.each(reports)('%s: its test is named after it', (_, tags, tests) => {
+    expect(tags.filter((tag) => tests.includes(tag))).not.toEqual([]);
+  });
+
   test('names tests', () => expect(rows.length).toBeGreaterThan(40));
 
   test.each(rows)('%s is in %s', (title, file) => {

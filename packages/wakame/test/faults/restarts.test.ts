@@ -9,7 +9,7 @@ import type { Holdings, RestartsTask } from './restarts.child.js';
 const MIB = 1 << 20;
 const scale = Number(process.env.WAKAME_TEST_SCALE ?? 1);
 /** Fifty at scale 50. */
-const restarts = Math.min(50, 1 + scale);
+const restarts = Math.min(50, 2 + scale);
 
 let broker: RabbitmqServer;
 let child: ChildProcess;

@@ -328,7 +328,7 @@ onMemory('Mailbox over the virtual transport', (bench) => {
     expect(await slow).toEqual([{ hostname: 'a', value: 1 }]);
   });
 
-  test('an idle reply queue is gone after its time, also when the connection stays', async () => {
+  test('kombu#294, celery#6089: an idle reply queue is gone after its time, also when the connection stays', async () => {
     const mailbox = mailboxOf(bench, { queueDurable: true, replyQueueExpires: 50 });
     expect(await mailbox.call(['nobody'], 'ping', {}, { timeout: 10 })).toEqual([]);
     await mailbox.close();

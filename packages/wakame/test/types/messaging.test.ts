@@ -88,7 +88,7 @@ describe('queues', () => {
 });
 
 describe('consumers', () => {
-  test('T comes from the queues', () => {
+  test('rascal#49, DefinitelyTyped#72093: T comes from the queues', () => {
     typesOnly(() => {
       const one = new Consumer(connection, { queues: new Queue<Video>('q') });
       expectTypeOf(one).toEqualTypeOf<Consumer<Video>>();

@@ -168,7 +168,7 @@ describe.each([
 });
 
 describe('before a message is unroutable', () => {
-  test('the shared table is looked at again: a binding made by another process a moment ago counts', async () => {
+  test('kombu#1063, celery#5903: the shared table is looked at again: a binding made by another process a moment ago counts', async () => {
     const driver = new BareDriver();
     const { channel, broker } = await remoteChannel(driver);
     await channel.queueDeclare('q');

@@ -59,7 +59,7 @@ describe('what Kombu 5.6.2 wrote', () => {
 });
 
 describe('writing', () => {
-  test("Kombu's members in Kombu's order", () => {
+  test("rusty-celery#253: Kombu's members in Kombu's order", () => {
     expect(encodeEnvelope(message)).toBe(
       '{"body":"eyJhIjogMX0=","content-encoding":"utf-8","content-type":"application/json","headers":{},' +
         '"properties":{"delivery_mode":2,"delivery_info":{"exchange":"ex","routing_key":"rk"},"priority":0,' +

@@ -267,7 +267,7 @@ describe('writing', () => {
     expect(writeJson(parseJson(text))).toBe('{"at":"2024-01-02T03:04:05.000006"}');
   });
 
-  test('untyped: plain text, as Kombu before 5.3', () => {
+  test('kombu#1821, kombu#1841: untyped: plain text, as Kombu before 5.3', () => {
     const value = [
       new Decimal('1.10'),
       new Uuid('12345678123456781234567812345678'),
