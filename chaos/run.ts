@@ -12,8 +12,8 @@ import { within } from './within.ts';
 
 /** Milliseconds until all workers must have begun. */
 const LONGEST_START = 60_000;
-/** Until everything confirmed must have been delivered, once nothing is published any more. */
-const LONGEST_DRAIN = 120_000;
+/** Without any delivery, once nothing is published any more and not everything confirmed has been delivered. */
+const LONGEST_SILENCE = 60_000;
 /** A fault's beginning, and its end: a cluster takes its time until a node is one of it again. */
 const LONGEST_STEP = 240_000;
 /** Two kills a minute of every place, and at least as many for so many messages. */
@@ -54,9 +54,7 @@ export class Run {
       this.#say('the producers finish');
       await crew.finish('producer');
       // What is missing then the account will tell.
-      await this.#until('the rest', LONGEST_DRAIN, () => this.#progress.isDrained).catch((error: Error) =>
-        this.#say(error.message),
-      );
+      await this.#untilDrained().catch((error: Error) => this.#say(error.message));
       this.#say('the consumers finish');
       await crew.finish('consumer');
     } finally {
@@ -110,6 +108,15 @@ export class Run {
     await this.#until('everybody to be at work', this.#stand.rules.patience + 5000, isBack).catch((error: Error) =>
       this.#say(error.message),
     );
+  }
+
+  /** However long it takes: a slow machine has a long queue. */
+  async #untilDrained(): Promise<void> {
+    while (!this.#progress.isDrained) {
+      const before = this.#progress.deliveries;
+      const isOn = () => this.#progress.isDrained || this.#progress.deliveries > before;
+      await this.#until('the rest', LONGEST_SILENCE, isOn);
+    }
   }
 
   async #until(what: string, ms: number, condition: () => boolean): Promise<void> {

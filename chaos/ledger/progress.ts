@@ -12,6 +12,7 @@ export class Progress {
   readonly #held = new Set<string>();
   readonly #ready = new Set<string>();
   readonly #signs = new Map<string, number>();
+  #deliveries = 0;
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger;
@@ -28,12 +29,9 @@ export class Progress {
     return this.#published.get(place) ?? 0;
   }
 
-  get totalPublished(): number {
-    return [...this.#published.values()].reduce((sum, count) => sum + count, 0);
-  }
-
-  get totalDelivered(): number {
-    return this.#delivered.size;
+  /** Of all messages, again and again. */
+  get deliveries(): number {
+    return this.#deliveries;
   }
 
   /** Whether all these places have had a worker that was ready. */
@@ -65,6 +63,7 @@ export class Progress {
       case 'delivered': {
         const key = `${record.producer}:${record.number}`;
         this.#delivered.add(key);
+        this.#deliveries++;
         this.#owed.delete(key);
         this.#held.add(`${record.by}:${record.delivery}`);
         this.#signs.set(placeOf(record.by), record.at);
