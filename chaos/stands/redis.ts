@@ -51,7 +51,8 @@ export async function openRedis({ name, perSecond }: StandOptions): Promise<Stan
       task: Pick<ConsumerPlace['task'], 'queue' | 'style'>,
     ): Promise<Place> => ({
       ...{ name: place, role: 'consumer', ...node.consumer },
-      task: { ...(await connection(place, tls)), ...task, prefetch: 20, side: undefined },
+      // An ack waits for its answer.
+      task: { ...(await connection(place, tls)), ...task, prefetch: 20, concurrency: 10, side: undefined },
     });
     const kombuConsumer = (place: string): Place => ({
       ...{ name: place, role: 'consumer', ...python.consumer },

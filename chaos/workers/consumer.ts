@@ -30,9 +30,9 @@ async function handle(message: Message<Numbered>): Promise<void> {
 
 async function consume(connection: Connection): Promise<Consumer<Numbered>> {
   const queue = new Queue<Numbered>(task.queue.name, { queueArguments: task.queue.arguments ?? {} });
-  const { prefetch } = task;
+  const { prefetch, concurrency } = task;
   if (task.style === 'handler') {
-    const consumer = connection.consumer(queue, { prefetch, onMessage: handle });
+    const consumer = connection.consumer(queue, { prefetch, concurrency, onMessage: handle });
     await persist(() => consumer.consume());
     return consumer;
   }

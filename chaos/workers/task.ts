@@ -29,6 +29,8 @@ export interface ConsumerTask extends Task {
   /** `loop`: with `for await`. */
   readonly style: 'handler' | 'loop';
   readonly prefetch: number;
+  /** Handlers at work at a time; 1 when not given. */
+  readonly concurrency?: number | undefined;
   /** A queue of its own, to which it publishes itself. */
   readonly side: string | undefined;
 }
