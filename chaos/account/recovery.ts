@@ -5,7 +5,7 @@ import { hitsPlace } from './hits.ts';
 /** Milliseconds from the end of one fault, unless another one followed too soon. */
 export interface Recovery {
   readonly kind: string;
-  /** Until one of the workers that it hit had a message or a confirm. */
+  /** Until one of the workers that it hit, and that lived on, had a message or a confirm. */
   readonly first: number;
   /** Until each of them had. */
   readonly all: number;
@@ -25,10 +25,11 @@ export function measureRecovery(history: History, complain: (text: string) => vo
     const waits: number[] = [];
     for (const place of places) {
       if (!hitsPlace(fault, place)) continue;
-      const back = waitOf(history, fault, history.signs.get(place), place, complain);
+      const back = waitOf(history, fault, history.signs.get(place), place, place, complain);
       if (back !== undefined) waits.push(back);
       const sideSigns = history.sideSigns.get(place);
-      if (fault.side && sideSigns !== undefined) waitOf(history, fault, sideSigns, `side queue of ${place}`, complain);
+      if (fault.side && sideSigns !== undefined)
+        waitOf(history, fault, sideSigns, place, `side queue of ${place}`, complain);
     }
     if (waits.length === 0) continue;
     const first = Math.min(...waits);
@@ -43,12 +44,13 @@ export function measureRecovery(history: History, complain: (text: string) => vo
 
 /**
  * From the end of the fault to the next sign of life. The time of further faults is not held against anybody, and what they disturbed
- * is not measured.
+ * is not measured; nor is how long it takes to start the successor of a worker that was killed.
  */
 function waitOf(
   history: History,
   fault: Fault,
   signs: readonly number[] | undefined,
+  place: string,
   who: string,
   complain: (text: string) => void,
 ): number | undefined {
@@ -61,7 +63,13 @@ function waitOf(
     complain(`${who} ${how} after ${fault.kind} ended at ${Math.round(fault.until)}`);
     return undefined;
   }
-  return excused > 0 ? undefined : wait;
+  return excused > 0 || !livedThrough(history, place, fault.from, until) ? undefined : wait;
+}
+
+/** Whether one process was at this place all the time. */
+function livedThrough(history: History, place: string, from: number, until: number): boolean {
+  const lives = [...history.workers.values()].filter((worker) => worker.place === place);
+  return lives.some(({ startedAt, killedAt = Number.POSITIVE_INFINITY }) => startedAt <= from && killedAt > until);
 }
 
 /** Milliseconds between these times in which another fault was at work, with a second to get over each. */

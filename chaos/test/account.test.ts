@@ -243,6 +243,16 @@ describe('coming back after a fault', () => {
     expect(result.recoveries.map(({ kind }) => kind)).toEqual(['stall']);
   });
 
+  it('is not measured of a worker that was killed: a process takes its time to start', () => {
+    const log = (killed: boolean) => {
+      const begun = new Log().fault('cut', ['a']).over().send(1);
+      if (killed) begun.kill('a.1').start('a.2');
+      return begun.take(killed ? 'a.2' : 'a.1', 1).end();
+    };
+    expect(account(log(false).records).recoveries).toHaveLength(1);
+    expect(account(log(true).records)).toMatchObject({ recoveries: [], violations: [] });
+  });
+
   it('a consumer that gets nothing any more', () => {
     const log = new Log().fault('cut', ['a', 'b']).over().send(1).send(2).take('a.1', 1).take('a.1', 2);
     expect(broken(log.end())).toEqual(['silent']);
