@@ -193,6 +193,10 @@ class Peer:
         message = self.messages.pop(tag)
         {'ack': message.ack, 'reject': message.reject, 'requeue': message.requeue}[how]()
 
+    def sweep(self):
+        """Kombu's sweep of what was held for longer than this process's visibility timeout, without waiting for its turn."""
+        self.channel.qos.restore_visible(num=1000, interval=1)
+
     # -- SimpleQueue
 
     def simple_queue(self, name, **options):

@@ -42,6 +42,18 @@ const transports: readonly Transport[] = [
     native: true,
     peers: ['current', 'previous', 'old'],
   },
+  {
+    name: 'redis',
+    title: 'Redis',
+    client: { distribution: 'redis', title: 'redis-py' },
+    native: false,
+    peers: ['current', 'old'],
+    impatient: (url) => {
+      // A database of its own: whoever sweeps there would take from the living of other tests, too.
+      const database = new URL('/1', url).href;
+      return { node: `${database}?lease=2&visibility_timeout=3&unacked_restore_interval=1`, python: database };
+    },
+  },
 ];
 
 export const columns: readonly Column[] = transports.flatMap((transport) =>

@@ -254,6 +254,7 @@ export class RedisDriver implements Driver {
       const [left = 0, takers = 0, nextDelayed = -1, incarnation = 0] = head.slice(i * 4, i * 4 + 4);
       waiting.taken(queue, { left: left === 1, takers, nextDelayed, incarnation });
     });
+    if (reply.length > 0) session.tookLeases();
     const taken: Taken[] = [];
     for (let at = 0; at < reply.length; at += 3) {
       const queue = (requests[(reply[at] as number) - 1] as TakeRequest).queue;

@@ -23,6 +23,7 @@ export const TRANSPORT_OPTIONS: ReadonlySet<string> = new Set([
   'min_other_sentinels',
   'polling_interval',
   'priority_order',
+  'priority_polling',
   'priority_steps',
   'sentinel_kwargs',
   'sep',
@@ -94,6 +95,8 @@ export interface RedisSettings {
   readonly lease: number;
   readonly steps: readonly number[];
   readonly highestFirst: boolean;
+  /** Every priority is served its share. */
+  readonly weighted: boolean;
   readonly pollInterval: number;
   /** Before the name of an exchange, in the name of its channel. */
   readonly fanoutPrefix: string;
@@ -110,6 +113,7 @@ export interface SentinelSettings {
   readonly ssl: boolean | Readonly<Record<string, unknown>> | undefined;
 }
 
+const POLLINGS = ['strict', 'weighted'] as const;
 const DEFAULT_PORT = 6379;
 const SENTINEL_PORT = 26_379;
 
@@ -151,6 +155,7 @@ export function redisSettings(parameters: Parameters, defaultLease: number): Red
     lease: positive('lease', seconds(given, 'lease', defaultLease)),
     steps: prioritySteps(given['priority_steps']),
     highestFirst: checkOneOf('priority_order', given['priority_order'] ?? 'kombu', ['kombu', 'amqp']) === 'amqp',
+    weighted: checkOneOf('priority_polling', given['priority_polling'] ?? 'strict', POLLINGS) === 'weighted',
     pollInterval: positive('polling_interval', seconds(given, 'polling_interval', 1000)),
     fanoutPrefix: fanoutPrefix(given['fanout_prefix'], db),
     fanoutPatterns: flag(given, 'fanout_patterns', true),

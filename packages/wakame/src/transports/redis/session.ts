@@ -14,6 +14,8 @@ const SHARE = 500;
 /** How long an orderly end may take, in milliseconds. */
 const FAREWELL = 2000;
 const BATCH = 500;
+/** So often, in milliseconds at the most, Kombu's sweepers are shown that what is held is in good hands: Python's timeouts are not ours. */
+const SHOWN = 10_000;
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** What is known of a holder's leases. */
@@ -57,7 +59,8 @@ export class Session {
   #sweepAt = Number.POSITIVE_INFINITY;
   #healthTimer: NodeJS.Timeout | undefined;
   #refreshTimer: NodeJS.Timeout | undefined;
-  #held = 0;
+  /** The holder may have leases: of a former incarnation, for all that is known in the beginning. */
+  #holding = true;
   #wakers: Promise<unknown> | undefined;
 
   private constructor(
@@ -146,7 +149,7 @@ export class Session {
     }
     this.#scheduleHealth();
     this.#scheduleSweep(this.#jittered(this.#sweepInterval));
-    const refresh = this.settings.visibilityTimeout / 4;
+    const refresh = Math.min(SHOWN, this.settings.visibilityTimeout / 4);
     if (refresh < this.settings.lease / 3) {
       this.#refreshTimer = setInterval(() => void this.#refresh(), refresh);
       this.#refreshTimer.unref();
@@ -192,7 +195,7 @@ export class Session {
   }
 
   async extend(leases: readonly LeaseName[]): Promise<readonly boolean[]> {
-    this.#held = leases.length;
+    if (leases.length > 0) this.#holding = true;
     if (leases.length === 0 && performance.now() < this.#lifeDueAt) return [];
     this.#lifeDueAt = performance.now() + this.#interval - 1;
     const calls: Promise<unknown>[] = [];
@@ -205,12 +208,19 @@ export class Session {
     return answers.flatMap((answer) => answer.slice(0, -1).map((ours) => ours === 1));
   }
 
+  /** Something was taken. */
+  tookLeases(): void {
+    this.#holding = true;
+  }
+
   /** Where Kombu's sweepers are quicker than our leases are renewed. */
   async #refresh(): Promise<void> {
-    if (this.#held === 0) return;
+    if (!this.#holding) return;
+    this.#holding = false;
     try {
       for (let at = 0; ; at += BATCH) {
         const seen = Number(await this.run('REFRESH', [this.holder.id, at, BATCH]));
+        if (seen > 0) this.#holding = true;
         if (seen < BATCH) return;
       }
     } catch (error) {

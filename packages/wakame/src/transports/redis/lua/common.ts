@@ -38,6 +38,8 @@ export interface ScriptConstants {
   readonly steps: readonly number[];
   /** Highest priority first. */
   readonly highestFirst: boolean;
+  /** A step is served twice as often as the next one, instead of always before it. */
+  readonly weighted: boolean;
 }
 
 /** A text as a literal of Lua: anything but letters and digits as its bytes. */
@@ -49,13 +51,13 @@ function literal(text: string): string {
   return `'${bytes.join('')}'`;
 }
 
-export function constants({ prefix, separator, steps, highestFirst, ...keys }: ScriptConstants): string {
+export function constants({ prefix, separator, steps, highestFirst, weighted, ...keys }: ScriptConstants): string {
   const served = highestFirst ? [...steps].reverse() : steps;
   return `
 local P, SEP = ${literal(prefix)}, ${literal(separator)}
 local W = P .. '_wakame.'
 local UNACKED, INDEX = ${literal(prefix + keys.unackedKey)}, ${literal(prefix + keys.unackedIndexKey)}
-local STEPS = {${served.join(',')}}
+local STEPS, WEIGHTED = {${served.join(',')}}, ${weighted}
 `;
 }
 
@@ -224,9 +226,25 @@ local function popped(queue, q, env, expires)
   if q and q.b then call('DECRBY', W .. 'bytes.' .. queue, bodySize(env)) end
 end
 
+-- The steps in the order of serving for one message. With weights, the first one is drawn: each half as often as the one before.
+local drawn = clock[2]
+local function servedSteps()
+  if not WEIGHTED then return STEPS end
+  drawn = (drawn * 16807 + 12345) % 2147483647
+  local from, weight = 1, 2 ^ #STEPS - 1
+  local left = drawn % weight
+  while left >= 2 ^ (#STEPS - from) do
+    left = left - 2 ^ (#STEPS - from)
+    from = from + 1
+  end
+  local order = { STEPS[from] }
+  for i, step in ipairs(STEPS) do if i ~= from then order[#order + 1] = step end end
+  return order
+end
+
 -- The next message of the queue that is not over; nil, nil when there is none.
-local function pop(queue, q)
-  for _, step in ipairs(STEPS) do
+local function pop(queue, q, steps)
+  for _, step in ipairs(steps or STEPS) do
     local key = list(queue, step)
     local env = call('RPOP', key)
     while env do
@@ -249,6 +267,15 @@ local function isOver(queue, q, count, bytes)
     used = 0
   end
   return used + bytes > q.b
+end
+
+-- Python bound the queue to the exchange of its own name, as Celery and SimpleQueue do. Empty, it leaves no other trace.
+local function boundByName(queue)
+  local tail = SEP .. queue
+  for _, entry in ipairs(call('SMEMBERS', P .. '_kombu.binding.' .. queue)) do
+    if string.sub(entry, -#tail) == tail then return true end
+  end
+  return false
 end
 
 -- Puts a message into the lists: at the end, or in front.

@@ -17,6 +17,7 @@ for i = 1, tonumber(ARGV[1]) do
   at = at + 7
   local q = open(queue)
   local unknown = not q and length(queue) == 0
+  if unknown and foreign ~= 'b' and boundByName(queue) then foreign = 'b' end
   if unknown and foreign == '' then results[i] = -1
   elseif q and q.reject and isOver(queue, q, 1, size) then results[i] = 0
   else
@@ -76,7 +77,7 @@ end
 local function take(share, most)
   local count = 0
   while count < most and share.left > 0 do
-    local env, step = pop(share.queue, share.q)
+    local env, step = pop(share.queue, share.q, servedSteps())
     if not env then
       share.left = 0
       break

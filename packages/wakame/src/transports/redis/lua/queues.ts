@@ -68,7 +68,7 @@ for _, queue in ipairs(ARGV) do
   local q = open(queue)
   promote(queue, q, 100)
   local ready = length(queue)
-  if not q and ready == 0 then ready = -1
+  if not q and ready == 0 and not boundByName(queue) then ready = -1
   else ready = math.max(0, ready - call('ZCOUNT', W .. 'expiry.' .. queue, '-inf', int(now))) end
   reply[#reply + 1] = ready
   reply[#reply + 1] = call('LLEN', W .. 'consumers.' .. queue)
@@ -134,7 +134,8 @@ for at = 3, #ARGV, 3 do
   local q = open(queue)
   local key = W .. 'consumers.' .. queue
   local first = call('LINDEX', key, 0)
-  if not q and length(queue) == 0 and not string.find(bound, '\\0' .. queue .. '\\0', 1, true) then reply[#reply + 1] = -1
+  local stands = q or length(queue) > 0 or string.find(bound, '\\0' .. queue .. '\\0', 1, true) or boundByName(queue)
+  if not stands then reply[#reply + 1] = -1
   elseif q and q.x and q.x ~= holder then reply[#reply + 1] = -2
   elseif first and (exclusive == 'x' or string.match(first, '^[^:]*:(.)') == 'x') then reply[#reply + 1] = -3
   else
