@@ -237,7 +237,7 @@ const SENTINEL_KEYS = ['username', 'password', 'ssl', 'ssl_ca_certs', 'ssl_certf
 /** In ascending order, whatever order they were given in. A URL has them as `0,3,6,9`. */
 function prioritySteps(value: unknown): readonly number[] {
   if (value === undefined || value === null) return [0, 3, 6, 9];
-  const given = typeof value === 'string' ? value.split(',').map(Number) : value;
+  const given = typeof value === 'string' ? value.split(',').map((step) => Number(step.trim() || Number.NaN)) : value;
   const valid =
     Array.isArray(given) && given.length > 0 && given.every((step) => Number.isInteger(step) && step >= 0 && step <= 9);
   if (!valid) throw new InvalidArgumentError(`priority_steps must be integers from 0 to 9, not ${show(value)}`);
