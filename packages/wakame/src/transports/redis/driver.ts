@@ -47,6 +47,15 @@ class RedisLease {
   }
 }
 
+/** What messages have in common that are sent in a row. */
+interface Run {
+  readonly queue: string;
+  readonly step: number;
+  readonly expiresAt: number | undefined;
+  readonly notBefore: number | undefined;
+  readonly implicit: string | number;
+}
+
 export interface RedisDriverOptions {
   /** Milliseconds after which a message that is held and not renewed goes back. Default 30 s. */
   readonly lease?: number | undefined;
@@ -199,15 +208,15 @@ export class RedisDriver implements Driver {
     const batches = this.#batches(messages, session);
     const answers = await Promise.all(
       batches.map(async ({ count, args }) => {
-        const answer = (await session.run('SEND', [count, ...args])) as number[];
-        session.dueIn(answer[count] ?? -1);
-        return answer.slice(0, count);
+        const [soonest = -1, ...results] = (await session.run('SEND', args)) as number[];
+        session.dueIn(soonest);
+        return results.length === 0 ? new Array<SendResult>(count).fill('stored') : results.map(toSendResult);
       }),
     );
-    return answers.flat().map((result) => (result === 1 ? 'stored' : result === 0 ? 'full' : 'missing'));
+    return answers.length === 1 ? (answers[0] as SendResult[]) : answers.flat();
   }
 
-  /** Everything is written before anything is sent. */
+  /** Everything is written before anything is sent. Messages in a row that differ in nothing but themselves are one run. */
   #batches(messages: readonly Outbound[], session: Session): { count: number; args: (string | number)[] }[] {
     const { bodyEncoding, steps } = session.settings;
     const writer = new EnvelopeWriter(bodyEncoding);
@@ -215,19 +224,41 @@ export class RedisDriver implements Driver {
     const batches: { count: number; args: (string | number)[] }[] = [];
     let batch = { count: 0, args: [] as (string | number)[] };
     let bytes = 0;
+    let run: Run | undefined;
+    let texts: string[] = [];
+    const endRun = () => {
+      if (run === undefined) return;
+      const { queue, step, expiresAt, notBefore, implicit } = run;
+      batch.args.push(queue, step, expiresAt === undefined ? '' : expiresAt - now);
+      batch.args.push(notBefore === undefined ? '' : notBefore - now, implicit, texts.join('\n'));
+      run = undefined;
+      texts = [];
+    };
     for (const { queue, message, expiresAt, notBefore } of messages) {
       const text = writer.write(message);
       if (batch.count >= BATCH || (batch.count > 0 && bytes + text.length > BATCH_BYTES)) {
+        endRun();
         batches.push(batch);
         batch = { count: 0, args: [] };
         bytes = 0;
       }
+      const step = stepOf(message.properties.priority, steps);
+      const implicit = this.#implicit(session, queue, message);
+      const goesOn =
+        run?.queue === queue &&
+        run.step === step &&
+        run.expiresAt === expiresAt &&
+        run.notBefore === notBefore &&
+        run.implicit === implicit;
+      if (!goesOn) {
+        endRun();
+        run = { queue, step, expiresAt, notBefore, implicit };
+      }
+      texts.push(text);
       batch.count++;
       bytes += text.length;
-      batch.args.push(queue, text, stepOf(message.properties.priority, steps));
-      batch.args.push(expiresAt === undefined ? '' : expiresAt - now, notBefore === undefined ? '' : notBefore - now);
-      batch.args.push(message.body.length, this.#implicit(session, queue, message));
     }
+    endRun();
     if (batch.count > 0) batches.push(batch);
     return batches;
   }
@@ -286,15 +317,26 @@ export class RedisDriver implements Driver {
 
   async settle(settlements: readonly Settlement[]): Promise<readonly boolean[]> {
     const session = this.#open;
-    const calls: Promise<unknown>[] = [];
+    const calls: Promise<readonly boolean[]>[] = [];
     for (let at = 0; at < settlements.length; at += BATCH) {
-      const args = settlements.slice(at, at + BATCH).flatMap(({ lease, outcome }) => {
-        const { field, queue } = lease as RedisLease;
-        return [field, queue, outcome];
-      });
-      calls.push(session.run('SETTLE', [session.holder.id, ...args]));
+      calls.push(this.#settleBatch(session, settlements.slice(at, at + BATCH)));
     }
-    return ((await Promise.all(calls)) as number[][]).flat().map((ours) => ours === 1);
+    return calls.length === 1 ? (calls[0] as Promise<readonly boolean[]>) : (await Promise.all(calls)).flat();
+  }
+
+  async #settleBatch(session: Session, settlements: readonly Settlement[]): Promise<readonly boolean[]> {
+    const args: string[] = [session.holder.id];
+    let fields: string[] = [];
+    settlements.forEach(({ lease, outcome }, i) => {
+      const { field, queue } = lease as RedisLease;
+      fields.push(field);
+      const next = settlements[i + 1];
+      if (next?.outcome === outcome && (next.lease as RedisLease).queue === queue) return;
+      args.push(queue, outcome, fields.join('\n'));
+      fields = [];
+    });
+    const answer = (await session.run('SETTLE', args)) as number[] | 1;
+    return answer === 1 ? new Array<boolean>(settlements.length).fill(true) : answer.map((ours) => ours === 1);
   }
 
   async extend(leases: readonly unknown[]): Promise<readonly boolean[]> {
@@ -355,6 +397,10 @@ export class RedisDriver implements Driver {
     if (this.#session === undefined) throw new RecoverableConnectionError('the connection to Redis is gone');
     return this.#session;
   }
+}
+
+function toSendResult(result: number): SendResult {
+  return result === 1 ? 'stored' : result === 0 ? 'full' : 'missing';
 }
 
 function consumerArguments({ queue, tag, exclusive }: ConsumerRecord): string[] {

@@ -129,11 +129,31 @@ local function tagOf(env)
   return string.match(string.sub(env, -300), '"delivery_tag":%s*"([^"]*)"') or ''
 end
 
+-- Texts that stand one on each line. An envelope is JSON, which has no line breaks.
+local function lines(text)
+  local found, from = {}, 1
+  while from <= #text do
+    local to = string.find(text, '\\n', from, true) or #text + 1
+    found[#found + 1] = string.sub(text, from, to - 1)
+    from = to + 1
+  end
+  return found
+end
+
+-- For commands with many arguments: the stack has room for some thousands.
+local function inParts(items, size, act)
+  for from = 1, #items, size do act(unpack(items, from, math.min(from + size - 1, #items))) end
+end
+
 -- Where the body stands is known of every envelope that Kombu or we wrote.
 local function bodySize(env)
   local from = string.match(env, '^{"body": ?"()')
   local to = from and string.find(env, '"', from, true)
   if not to then return #env end
+  if not string.find(string.sub(env, -300), '"body_encoding":%s*"base64"') then
+    while to and string.find(string.sub(env, from, to - 1), '\\\\$') do to = string.find(env, '"', to + 1, true) end
+    return (to or #env) - from
+  end
   local padding = string.sub(env, to - 2, to - 1)
   local pads = padding == '==' and 2 or string.sub(padding, 2) == '=' and 1 or 0
   return math.floor((to - from) * 3 / 4) - pads
@@ -192,17 +212,39 @@ local function parse(field)
     incarnation = incarnation, dead = kind == 'e' or kind == 'o' }
 end
 
+local function fieldOf(holder, request, number, kind, q)
+  return 'wakame:' .. holder .. ':' .. request .. ':' .. number .. ':' .. kind .. ':' .. (q and q.i or '')
+end
+
+-- Notes who holds a message that is to be buried, until when.
 local function hold(lease, holder, request, number, kind, queue, q, env)
-  local field = 'wakame:' .. holder .. ':' .. request .. ':' .. number .. ':' .. kind .. ':' .. (q and q.i or '')
-  if kind == 'e' or kind == 'o' then
-    call('HSET', W .. 'buried', field, kind .. wrap(env, queue))
-  else
-    call('HSET', UNACKED, field, wrap(env, queue))
-    call('ZADD', INDEX, string.format('%.6f', seconds), field)
-  end
+  local field = fieldOf(holder, request, number, kind, q)
+  call('HSET', W .. 'buried', field, kind .. wrap(env, queue))
   call('ZADD', W .. 'leases', int(now + lease), field)
   call('ZADD', W .. 'held.' .. holder, int(tonumber(request) * 10000 + number), field)
   return field
+end
+
+-- The same for fields of one take, numbered from 1, whose records stand.
+local function record(fields, lease, holder, request)
+  local index, leases, held = {}, {}, {}
+  local since, till, base = string.format('%.6f', seconds), int(now + lease), tonumber(request) * 10000
+  for i, field in ipairs(fields) do
+    local at = 2 * i
+    index[at - 1], index[at] = since, field
+    leases[at - 1], leases[at] = till, field
+    held[at - 1], held[at] = int(base + tonumber(string.match(field, ':(%d+):%w:%d*$'))), field
+  end
+  inParts(index, 1000, function(...) call('ZADD', INDEX, ...) end)
+  inParts(leases, 1000, function(...) call('ZADD', W .. 'leases', ...) end)
+  inParts(held, 1000, function(...) call('ZADD', W .. 'held.' .. holder, ...) end)
+end
+
+-- Whether the queue that a lease came from is still the same one.
+local function stands(queue, born)
+  if born == '' then return true end
+  local q = load(queue)
+  return q and q.i == born
 end
 
 -- Forgets that somebody holds it. The record, if it was still held.
@@ -254,6 +296,36 @@ local function pop(queue, q, steps)
       discard(queue, q, env, 'e')
       env = call('RPOP', key)
     end
+  end
+end
+
+-- The next messages that are not over, at most so many.
+local function popSome(queue, q, most, give)
+  if WEIGHTED then
+    for i = 1, most do
+      local env, step = pop(queue, q, servedSteps())
+      if not env then return end
+      give(env, step)
+    end
+    return
+  end
+  for _, step in ipairs(STEPS) do
+    local key = list(queue, step)
+    while most > 0 do
+      local some = call('LRANGE', key, -most, -1)
+      if #some == 0 then break end
+      call('LTRIM', key, 0, -#some - 1)
+      for i = #some, 1, -1 do
+        local env = some[i]
+        local expires = note(env)
+        popped(queue, q, env, expires)
+        if not expires or expires > now then
+          most = most - 1
+          give(env, step)
+        else discard(queue, q, env, 'e') end
+      end
+    end
+    if most <= 0 then return end
   end
 end
 

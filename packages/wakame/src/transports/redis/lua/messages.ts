@@ -1,44 +1,57 @@
 /** Scripts that store, take and settle messages. */
 
 /**
- * ARGV: how many, then for each message: queue, envelope, step, milliseconds until it expires, milliseconds until it may be taken, its
- * body's size, `b` when a binding of a foreign client names the queue, or the seconds that a list of a queue unknown to us shall live.
- * Answers: for each 1 stored, 0 full, -1 missing; then how soon the sweep would find something to bury, -1 for nothing.
+ * ARGV: for each run of messages that differ in their envelopes only: queue, step, milliseconds until they expire, milliseconds until they may
+ * be taken, `b` when a binding of a foreign client names the queue, or the seconds that a list of a queue unknown to us shall live; and the
+ * envelopes, which are one line each. Answers: how soon the sweep would find something to bury, -1 for nothing; then, unless all were stored,
+ * for each message 1 stored, 0 full, -1 missing.
  */
 export const SEND = `
-local results, soonest = {}, -1
+local results, soonest, total, stored = {}, -1, 0, 0
 local function soon(ms)
   if soonest < 0 or ms < soonest then soonest = ms end
 end
-local at = 2
-for i = 1, tonumber(ARGV[1]) do
-  local queue, env, step, size, foreign = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 5]), ARGV[at + 6]
-  local expires, wait = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-  at = at + 7
+local function result(code, count)
+  for i = total + 1, total + count do results[i] = code end
+  total = total + count
+  if code == 1 then stored = stored + count end
+end
+local function store(queue, q, env, step, expires, wait)
+  if q and q.reject and isOver(queue, q, 1, bodySize(env)) then return 0 end
+  if expires then env = annotate(env, now + expires, 0) end
+  if wait and wait > 0 then
+    local number = string.format('%016x', call('INCR', W .. 'sequence'))
+    call('ZADD', W .. 'delayed.' .. queue, int(now + wait), number .. '|' .. step .. '|' .. env)
+    due('d', queue, now + wait)
+    if q and q.d and (q.t or expires) then soon(math.min(wait + (q.t or math.huge), expires or math.huge)) end
+    return 1
+  end
+  arrive(queue, q, env, step)
+  if q and q.d then
+    if q.t or expires then soon(math.min(q.t or math.huge, expires or math.huge)) end
+    if (q.n or q.b) and call('EXISTS', W .. 'limbo') == 1 then soon(0) end
+  end
+  return 1
+end
+for at = 1, #ARGV, 6 do
+  local queue, step, foreign = ARGV[at], ARGV[at + 1], ARGV[at + 4]
+  local expires, wait = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local envs = lines(ARGV[at + 5])
   local q = open(queue)
   local unknown = not q and length(queue) == 0
   if unknown and foreign ~= 'b' and boundByName(queue) then foreign = 'b' end
-  if unknown and foreign == '' then results[i] = -1
-  elseif q and q.reject and isOver(queue, q, 1, size) then results[i] = 0
+  if unknown and foreign == '' then result(-1, #envs)
+  elseif not expires and not wait and not (q and (q.t or q.n or q.b)) then
+    inParts(envs, 1000, function(...) call('LPUSH', list(queue, step), ...) end)
+    result(1, #envs)
   else
-    if expires then env = annotate(env, now + expires, 0) end
-    if wait and wait > 0 then
-      local number = string.format('%016x', call('INCR', W .. 'sequence'))
-      call('ZADD', W .. 'delayed.' .. queue, int(now + wait), number .. '|' .. step .. '|' .. env)
-      due('d', queue, now + wait)
-      if q and q.d and (q.t or expires) then soon(math.min(wait + (q.t or math.huge), expires or math.huge)) end
-    else
-      arrive(queue, q, env, step)
-      if q and q.d then
-        if q.t or expires then soon(math.min(q.t or math.huge, expires or math.huge)) end
-        if (q.n or q.b) and call('EXISTS', W .. 'limbo') == 1 then soon(0) end
-      end
-    end
-    if unknown and foreign ~= 'b' then call('EXPIRE', list(queue, step), foreign) end
-    results[i] = 1
+    for _, env in ipairs(envs) do result(store(queue, q, env, step, expires, wait), 1) end
   end
+  if unknown and foreign ~= '' and foreign ~= 'b' then call('EXPIRE', list(queue, step), foreign) end
 end
-results[#results + 1] = soonest < 0 and -1 or math.max(0, math.ceil(soonest))
+soonest = soonest < 0 and -1 or math.max(0, math.ceil(soonest))
+if stored == total then return { soonest } end
+table.insert(results, 1, soonest)
 return results
 `;
 
@@ -74,24 +87,27 @@ for at = 6, #ARGV, 3 do
   shares[share.index] = share
 end
 
+local fields, records = {}, {}
 local function take(share, most)
+  local queue, q = share.queue, share.q
+  local tail = ',"",' .. cjson.encode(queue) .. ']'
   local count = 0
-  while count < most and share.left > 0 do
-    local env, step = pop(share.queue, share.q, servedSteps())
-    if not env then
-      share.left = 0
-      break
-    end
+  popSome(queue, q, math.min(most, share.left), function(env, step)
     number = number + 1
     local field = ''
-    if not share.noAck then field = hold(lease, holder, request, number, step, share.queue, share.q, env) end
+    if not share.noAck then
+      field = fieldOf(holder, request, number, step, q)
+      fields[#fields + 1] = field
+      records[#records + 1] = field
+      records[#records + 1] = '[' .. env .. tail
+    end
     reply[#reply + 1] = share.index
     reply[#reply + 1] = field
     reply[#reply + 1] = env
-    share.left = share.left - 1
-    share.taken = share.taken + 1
     count = count + 1
-  end
+  end)
+  if count < math.min(most, share.left) then share.left = 0 else share.left = share.left - count end
+  share.taken = share.taken + count
   return count
 end
 
@@ -110,6 +126,9 @@ if fair then
 else
   for _, share in ipairs(shares) do limit = limit - take(share, limit) end
 end
+
+inParts(records, 1000, function(...) call('HSET', UNACKED, ...) end)
+record(fields, lease, holder, request)
 
 local head = {}
 for i, share in ipairs(shares) do
@@ -149,27 +168,44 @@ return reply
 `;
 
 /**
- * ARGV: holder, then for each lease: field, queue, outcome. Answers for each 1 if it was still ours.
+ * ARGV: holder, then for each run of leases of one queue that end alike: queue, outcome, fields, one on each line. Answers 1 if all were still
+ * ours, else for each 1 or 0.
  */
 export const SETTLE = `
-local results, back = {}, {}
+local holder = ARGV[1]
+local results, back, gone, ours = {}, {}, {}, 0
+local mine = 'wakame:' .. holder .. ':'
+-- Of what goes away nothing is needed but whether it was there.
+local function remove(field, queue)
+  if string.sub(field, 1, #mine) ~= mine then return 0 end
+  local kind, born = string.match(field, ':(%w):(%d*)$')
+  if kind == 'e' or kind == 'o' then return unhold(parse(field)) and stands(queue, born) and 1 or 0 end
+  gone[#gone + 1] = field
+  if call('HDEL', UNACKED, field) == 0 then return 0 end
+  return stands(queue, born) and 1 or 0
+end
+local function give(field, queue, outcome)
+  local lease = parse(field)
+  if not lease or lease.holder ~= holder then return 0 end
+  lease.record, lease.outcome = unhold(lease), outcome
+  if not lease.record or not stands(queue, lease.incarnation) then return 0 end
+  back[#back + 1] = lease
+  return 1
+end
 for at = 2, #ARGV, 3 do
-  local i = (at + 1) / 3
-  local lease, queue, outcome = parse(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
-  results[i] = 0
-  if lease and lease.holder == ARGV[1] then
-    local record = unhold(lease)
-    local q = load(queue)
-    local stands = lease.incarnation == '' or (q and q.i == lease.incarnation)
-    if record and stands then
-      results[i] = 1
-      if outcome ~= 'ack' and outcome ~= 'reject' then
-        lease.record, lease.outcome = record, outcome
-        back[#back + 1] = lease
-      end
-    end
+  local queue, outcome = ARGV[at], ARGV[at + 1]
+  local goes = outcome == 'ack' or outcome == 'reject'
+  for _, field in ipairs(lines(ARGV[at + 2])) do
+    local done = goes and remove(field, queue) or not goes and give(field, queue, outcome) or 0
+    results[#results + 1] = done
+    ours = ours + done
   end
 end
+inParts(gone, 1000, function(...)
+  call('ZREM', INDEX, ...)
+  call('ZREM', W .. 'leases', ...)
+  call('ZREM', W .. 'held.' .. holder, ...)
+end)
 -- What goes in front goes there in the opposite order of taking; what goes to the end in the order of the decisions.
 local front = {}
 for _, lease in ipairs(back) do
@@ -177,6 +213,7 @@ for _, lease in ipairs(back) do
 end
 table.sort(front, latestFirst)
 for _, lease in ipairs(front) do giveBack(lease, lease.record, lease.outcome) end
+if ours == #results then return 1 end
 return results
 `;
 
