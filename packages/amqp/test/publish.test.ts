@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { ConfirmRing } from '../src/confirms.js';
@@ -12,7 +13,7 @@ import {
   UnroutableError,
 } from '../src/index.js';
 import type { FakePeer } from './support/fake-broker.js';
-import { pair, rejection } from './support/index.js';
+import { connected, fakeBroker, pair, rejection } from './support/index.js';
 
 async function confirming(): Promise<{ connection: Connection; channel: Channel; peer: FakePeer }> {
   const { connection, peer } = await pair();
@@ -409,4 +410,62 @@ describe('memory', () => {
     expect(highest).toBeLessThan(17 * 1024 * 1024);
     expect(highestRss - before.heapUsed - before.external - before.arrayBuffers).toBeLessThan(100 * 1024 * 1024);
   });
+});
+
+describe('what arrives is what was published', () => {
+  const pem = (name: string) => readFileSync(new URL(`support/certificates/${name}.pem`, import.meta.url));
+  // Buffers of 64 KiB are filled again once they are written; long bodies go by themselves.
+  const sizes = [0, 1, 100, 1500, 8000, 12_000, 70_000];
+  const bodyOf = (i: number) => Buffer.alloc(sizes[(i * 3) % sizes.length] as number, `<${i}>`);
+
+  it.each(['plain', 'tls'])(
+    'in order and to the byte, by a socket that is held up time and again: %s',
+    async (kind) => {
+      let arrived = 0;
+      let firstWrong: number | undefined;
+      const broker = await fakeBroker(
+        async (peer) => {
+          await peer.handshake();
+          await peer.serve({
+            'basic.publish': ({ channel, arguments: { routingKey }, body }) => {
+              const i = arrived++;
+              if (routingKey !== String(i) || !body.equals(bodyOf(i))) firstWrong ??= i;
+              peer.log.length = 0;
+              peer.send(channel, 'basic.ack', { deliveryTag: arrived, multiple: false });
+            },
+          });
+        },
+        kind === 'tls' ? { tls: { cert: pem('server'), key: pem('server-key') } } : undefined,
+      );
+      const connection = await connected(broker.url, kind === 'tls' ? { tls: { ca: pem('authority') } } : {});
+      const peer = await broker.peer();
+      const channel = await connection.channel();
+      await channel.confirmSelect();
+
+      let sent = 0;
+      for (const [isHeldUp, inOneTurn] of [
+        [false, 1],
+        [true, 13],
+        [false, 40],
+        [true, 100],
+        [false, 13],
+      ] as const) {
+        // While nothing is read, the network takes a part, and the rest waits in the process.
+        if (isHeldUp) peer.pause();
+        const confirms: Promise<void>[] = [];
+        let highest = 0;
+        for (let n = 0; n < 800; n++) {
+          confirms.push(channel.basicPublish('', String(sent), bodyOf(sent)));
+          sent++;
+          if (n % inOneTurn === 0) await new Promise(setImmediate);
+          highest = Math.max(highest, connection.bufferedBytes);
+        }
+        if (isHeldUp) expect(highest).toBeGreaterThan(1_000_000);
+        peer.resume();
+        await Promise.all(confirms);
+      }
+      expect(firstWrong).toBeUndefined();
+      expect(arrived).toBe(sent);
+    },
+  );
 });
