@@ -4,7 +4,7 @@ import type { ConformanceContext } from './context.js';
 
 /** The flags of {@link TransportFeatures} that are simply true or false. */
 export type FeatureFlag = {
-  [Name in keyof TransportFeatures]: TransportFeatures[Name] extends boolean ? Name : never;
+  [Name in keyof TransportFeatures]-?: TransportFeatures[Name] extends boolean ? Name : never;
 }[keyof TransportFeatures];
 
 /** Something that is not the transport's doing, but the test bench's. */

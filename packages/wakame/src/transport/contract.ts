@@ -76,6 +76,8 @@ export interface TransportFeatures {
   readonly multiProcess: boolean;
   /** Largest body in bytes, when the broker sets a limit below the library's own. */
   readonly maxMessageBytes: number | undefined;
+  /** Longest name of a queue in characters, when the broker sets a limit below AMQP's 255 bytes. */
+  readonly maxQueueName?: number | undefined;
 }
 
 export interface OpenOptions {

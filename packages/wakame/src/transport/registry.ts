@@ -23,6 +23,9 @@ const amqp: TransportLoader = async () => (await import('../transports/amqp/inde
 const memory: TransportLoader = async () => (await import('../transports/memory/index.js')).transportModule;
 const redis: TransportLoader = async () => (await import('../transports/redis/index.js')).transportModule;
 
+const sqlite: TransportLoader = async () => (await import('../transports/sql/index.js')).sqliteModule;
+const sqlalchemy: TransportLoader = async () => (await import('../transports/sql/index.js')).sqlalchemyModule;
+
 const registrations = new Map<string, Registration>([
   ['amqp', { load: amqp, wholeUrl: false }],
   ['amqps', { load: amqp, wholeUrl: false }],
@@ -32,6 +35,9 @@ const registrations = new Map<string, Registration>([
   ['redis', { load: redis, wholeUrl: false }],
   ['rediss', { load: redis, wholeUrl: false }],
   ['sentinel', { load: redis, wholeUrl: false }],
+  ['sqlite', { load: sqlite, wholeUrl: true }],
+  ['sqla', { load: sqlalchemy, wholeUrl: false }],
+  ['sqlalchemy', { load: sqlalchemy, wholeUrl: false }],
 ]);
 
 /**

@@ -86,6 +86,8 @@ export interface DriverFeatures {
   /** How often, in milliseconds, somebody should `sweep`. Undefined: the driver calls `due` when there is something to do. */
   readonly sweepInterval: number | undefined;
   readonly maxMessageBytes: number | undefined;
+  /** Longest name of a queue in characters; absent: AMQP's 255 bytes. A driver refuses longer ones with INVALID_ARGUMENT. */
+  readonly maxQueueName?: number | undefined;
 }
 
 /** Options of a queue that the store must know. Absent: none. All in milliseconds or counts. */

@@ -199,7 +199,7 @@ function aborted(signal: AbortSignal): Promise<never> {
 }
 
 function transportFeatures(driver: DriverFeatures): TransportFeatures {
-  const { requeuePosition, priority, persistent, multiProcess, maxMessageBytes } = driver;
+  const { requeuePosition, priority, persistent, multiProcess, maxMessageBytes, maxQueueName } = driver;
   // A number of messages can be emulated, their bytes cannot.
   const maxLengthBytes = driver.maxLength;
   return {
@@ -224,5 +224,6 @@ function transportFeatures(driver: DriverFeatures): TransportFeatures {
     persistent,
     multiProcess,
     maxMessageBytes,
+    maxQueueName,
   };
 }

@@ -1,0 +1,85 @@
+import type { MessagingError } from '../../errors.js';
+import type { Names } from './names.js';
+import type { Row, Steps } from './steps.js';
+
+/** A message to be inserted into Kombu's table. */
+export interface NewMessage {
+  readonly queueId: number;
+  readonly payload: string;
+}
+
+/** In what the databases differ. */
+export interface Dialect {
+  readonly name: 'sqlite' | 'postgresql' | 'mysql';
+  /** The database's clock: milliseconds since the epoch. */
+  readonly now: string;
+  /** How the booleans of Kombu's table are written. */
+  readonly true: string;
+  readonly false: string;
+  /** A `?` for an integer, where the database cannot tell its type. */
+  readonly integer: string;
+  /** That a message is ready, in the words that the index of ready messages was made with. */
+  ready(alias: string): string;
+  /** Ends a query whose rows are about to be changed: rows that others are changing are passed over. */
+  readonly skipLocked: string;
+  /** The same, but waits for them. */
+  readonly lock: string;
+  /** A condition with one `?`: that the column is among the values of {@link list}. */
+  inIds(column: string): string;
+  inNames(column: string): string;
+  /** The value for such a `?`. Never for none. */
+  list(values: readonly number[] | readonly string[]): unknown;
+  /** The end of an insert into a table with this key: a row that stands gets the new values of these columns. */
+  onConflict(key: string, columns: readonly string[]): string;
+  /** The same, but a row that stands has this column of it raised by one. */
+  onConflictCount(key: string, table: string, column: string): string;
+  /** Ids are not reused, and rise in the order of the messages given, which is the order of what is returned. */
+  insertMessages(names: Names, messages: readonly NewMessage[]): Steps<readonly number[]>;
+  /** Inserts rows into a table of ours, replacing those with the same key; the columns' types are the database's to know. */
+  insertRows(
+    table: string,
+    key: string,
+    columns: readonly Column[],
+    rows: readonly (readonly unknown[])[],
+  ): Steps<void>;
+  /** Inserts a row into Kombu's table of queues unless it is there. */
+  insertQueue(names: Names, queue: string): Steps<void>;
+  /**
+   * Tells the other processes that queues may have messages, once this is committed; undefined where nobody can be told.
+   *
+   * @param queueIds Undefined: anything may have changed.
+   */
+  readonly notify: ((names: Names, queueIds: readonly number[] | undefined) => Steps<void>) | undefined;
+  /** The statements that make what is absent, in order, Kombu's tables first; each of them does nothing when it is done already. */
+  schema(names: Names): readonly string[];
+}
+
+/** A column of a table of ours, for {@link Dialect.insertRows}. */
+export interface Column {
+  readonly name: string;
+  readonly type: 'integer' | 'text';
+}
+
+/** What a failed statement means for whoever ran it. */
+export type Failure =
+  /** Somebody else was in the way; the transaction was or will be rolled back, and the same may succeed in a moment. */
+  | 'busy'
+  /** The connection is of no more use. */
+  | 'lost'
+  /** The statement cannot succeed. */
+  | 'failed';
+
+export interface ErrorReader {
+  failureOf(error: unknown): Failure;
+  classify(error: unknown): MessagingError;
+}
+
+/** A number in a row: drivers give 64-bit integers as text. */
+export function toNumber(value: Row[string]): number {
+  return Number(value);
+}
+
+/** A number in a row, or NULL. */
+export function toOptional(value: Row[string]): number | undefined {
+  return value === null || value === undefined ? undefined : Number(value);
+}

@@ -1,0 +1,149 @@
+import { RecoverableConnectionError } from '../../errors.js';
+import { sleep } from '../../util/abort.js';
+import { jitteredBackoff } from '../../util/backoff.js';
+import { type Deferred, deferred } from '../../util/deferred.js';
+import type { Mode, Session } from './backend.js';
+import type { Effects } from './context.js';
+import type { ErrorReader } from './dialect.js';
+import type { Steps } from './steps.js';
+
+/** Operations that are one transaction at most: it must not take long. */
+const MOST_TOGETHER = 64;
+
+interface Job {
+  readonly mode: Mode;
+  readonly work: () => Steps<unknown>;
+  readonly answer: Deferred<unknown>;
+}
+
+export interface ExecutorOptions {
+  readonly session: Session;
+  readonly errors: ErrorReader;
+  readonly effects: Effects;
+  /** Milliseconds that others may be in the way. */
+  readonly timeout: number;
+  /** The last thing of a transaction that writes: tells other processes of its effects. */
+  readonly announce: (effects: Effects) => Steps<void>;
+  /** A transaction was committed, and had these effects. */
+  readonly committed: (effects: Effects) => void;
+  /** The connection is of no more use. */
+  readonly lost: (error: unknown) => void;
+}
+
+/**
+ * Runs operations one after the other. Those that wait together become one transaction, since it is the commit that costs: if one of them
+ * fails, it is rolled back and each is run by itself. While others are in the way it tries again after pauses that are partly chance.
+ *
+ * ```
+ *   submit ─▶ jobs ─▶ [ group ] ─▶ one transaction ─▶ answers
+ *                         ▲   └ busy: pause ┐
+ *                         └─────────────────┘
+ * ```
+ */
+export class Executor {
+  readonly #options: ExecutorOptions;
+  #jobs: Job[] = [];
+  #state: 'idle' | 'running' | 'ended' = 'idle';
+  #ended: unknown;
+  #idle: Deferred<void> | undefined;
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+  }
+
+  submit<T>(mode: Mode, work: () => Steps<T>): Promise<T> {
+    if (this.#state === 'ended') return Promise.reject(this.#ended);
+    const answer = deferred<T>();
+    this.#jobs.push({ mode, work, answer: answer as Deferred<unknown> });
+    if (this.#state === 'idle') {
+      this.#state = 'running';
+      // What is submitted in the same tick comes along.
+      queueMicrotask(() => void this.#run());
+    }
+    return answer.promise;
+  }
+
+  /** Resolves when nothing is under way. */
+  async quiet(): Promise<void> {
+    while (this.#state === 'running') {
+      this.#idle ??= deferred();
+      await this.#idle.promise;
+    }
+  }
+
+  /** Nothing is run any more: whatever waits, and what is submitted later, rejects with this. */
+  end(error: unknown): void {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    this.#ended = error;
+    for (const { answer } of this.#jobs.splice(0)) answer.reject(error);
+    this.#idle?.resolve();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#state === 'running' && this.#jobs.length > 0) {
+      const group = this.#nextGroup();
+      await this.#runGroup(group);
+    }
+    if (this.#state === 'running') this.#state = 'idle';
+    this.#idle?.resolve();
+    this.#idle = undefined;
+  }
+
+  /** Reads are not made to wait for a lock that only writing needs. */
+  #nextGroup(): Job[] {
+    const [head] = this.#jobs;
+    let count = 1;
+    while (count < this.#jobs.length && count < MOST_TOGETHER && this.#jobs[count]?.mode === head?.mode) count++;
+    return this.#jobs.splice(0, count);
+  }
+
+  async #runGroup(group: readonly Job[]): Promise<void> {
+    const { errors, lost, timeout } = this.#options;
+    const patience = performance.now() + timeout;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#tryGroup(group);
+      } catch (error) {
+        const failure = errors.failureOf(error);
+        if (failure === 'busy' && performance.now() < patience && this.#state !== 'ended') {
+          await sleep(jitteredBackoff(attempt, { start: 1, max: 25 }));
+          continue;
+        }
+        if (failure === 'failed' && group.length > 1) {
+          for (const job of group) await this.#runGroup([job]);
+          return;
+        }
+        const reason = failure === 'busy' ? tooBusy(timeout, error) : error;
+        for (const { answer } of group) answer.reject(reason);
+        if (failure !== 'failed') {
+          this.end(reason);
+          lost(reason);
+        }
+        return;
+      }
+    }
+  }
+
+  async #tryGroup(group: readonly Job[]): Promise<void> {
+    if (this.#state === 'ended') throw this.#ended;
+    const { session, effects, announce, committed } = this.#options;
+    effects.clear();
+    const [head] = group as [Job];
+    const running = session.transact(head.mode, function* () {
+      const results: unknown[] = [];
+      for (const { work } of group) results.push(yield* work());
+      if (effects.any) yield* announce(effects);
+      return results;
+    });
+    const results = running instanceof Promise ? await running : running;
+    group.forEach(({ answer }, i) => {
+      answer.resolve(results[i]);
+    });
+    if (effects.any) committed(effects);
+  }
+}
+
+function tooBusy(timeout: number, cause: unknown): Error {
+  return new RecoverableConnectionError(`the database was locked by others for more than ${timeout} ms`, { cause });
+}

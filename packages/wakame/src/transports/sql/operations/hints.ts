@@ -1,0 +1,58 @@
+import type { Context } from '../context.js';
+import { toNumber, toOptional } from '../dialect.js';
+import { all, first, type Steps } from '../steps.js';
+
+/** What is to be known about queues that somebody watches. */
+export interface Look {
+  /** Those that have something to take. */
+  readonly ready: ReadonlySet<string>;
+  /** Those that exist, by name, with their ids. */
+  readonly existing: ReadonlyMap<string, number>;
+  /** Something waits for a sweep. */
+  readonly due: boolean;
+  /** Milliseconds until the next message becomes ready or expires by its time; undefined: there is none. */
+  readonly next: number | undefined;
+}
+
+/** Looking whether there is something to do. */
+export class Hints {
+  readonly #context: Context;
+  readonly #texts;
+
+  constructor(context: Context) {
+    this.#context = context;
+    const { dialect: d, names } = context;
+    const ready = d.ready('m');
+    this.#texts = {
+      queues: `SELECT q.id, q.name,
+        EXISTS (SELECT 1 FROM ${names.message} m WHERE m.queue_id = q.id AND ${ready})
+          OR EXISTS (SELECT 1 FROM ${names.delayed} e WHERE e.queue_id = q.id AND e.not_before <= ${d.now}) AS ready
+        FROM ${names.queue} q WHERE ${d.inNames('q.name')}`,
+      times: `SELECT
+        (SELECT min(not_before) FROM ${names.delayed} WHERE not_before > ${d.now}) - ${d.now} AS delay,
+        (SELECT min(expires_at) FROM ${names.trait} WHERE expires_at > ${d.now}) - ${d.now} AS expiry,
+        EXISTS (SELECT 1 FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
+          WHERE t.expires_at <= ${d.now} AND ${ready}) AS expired,
+        EXISTS (SELECT 1 FROM ${names.trait} t WHERE t.fate IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM ${names.lease} l WHERE l.message_id = t.message_id)) AS fated`,
+    };
+  }
+
+  *look(watched: readonly string[]): Steps<Look> {
+    const ready = new Set<string>();
+    const existing = new Map<string, number>();
+    for (const row of yield* all(this.#texts.queues, this.#context.dialect.list(watched))) {
+      const name = String(row.name);
+      existing.set(name, toNumber(row.id));
+      if (row.ready) ready.add(name);
+    }
+    const times = yield* first(this.#texts.times);
+    const next = [times?.delay, times?.expiry].map(toOptional).filter((ms) => ms !== undefined);
+    return {
+      ready,
+      existing,
+      due: Boolean(times?.expired) || Boolean(times?.fated),
+      next: next.length === 0 ? undefined : Math.max(0, Math.min(...next)),
+    };
+  }
+}

@@ -1,0 +1,160 @@
+import type { Outcome } from '../../virtual/driver.js';
+import type { Context } from '../context.js';
+import { toNumber, toOptional } from '../dialect.js';
+import { all, run, type Steps } from '../steps.js';
+import type { Queues } from './queues.js';
+import type { Storing } from './storing.js';
+
+/** A driver's lease: one taking of one message. */
+export interface LeaseKey {
+  readonly id: number;
+  readonly requestId: number;
+}
+
+/** A message that is given back. */
+interface Back {
+  readonly id: number;
+  readonly queueId: number;
+  /** It waits for its dead-letter exchange, and goes on waiting. */
+  readonly fated: boolean;
+}
+
+/** What becomes of messages held. */
+export class Settling {
+  readonly #context: Context;
+  readonly #queues: Queues;
+  readonly #storing: Storing;
+  readonly #texts;
+
+  constructor(context: Context, queues: Queues, storing: Storing) {
+    this.#context = context;
+    this.#queues = queues;
+    this.#storing = storing;
+    const { dialect: d, names, lease } = context;
+    const held = `SELECT l.message_id AS id, l.request_id, l.queue_id, m.id AS present, t.fate FROM ${names.lease} l
+      LEFT JOIN ${names.message} m ON m.id = l.message_id LEFT JOIN ${names.trait} t ON t.message_id = l.message_id`;
+    this.#texts = {
+      lock: `SELECT message_id FROM ${names.lease} WHERE ${d.inIds('message_id')}${d.lock}`,
+      held: `${held} WHERE l.holder = ? AND ${d.inIds('l.message_id')}`,
+      allOf: `${held} WHERE l.holder = ? ORDER BY l.message_id LIMIT ?`,
+      lockLapsed: `SELECT message_id AS id FROM ${names.lease} WHERE until <= ${d.now} ORDER BY until LIMIT ?${d.skipLocked}`,
+      lapsed: `${held} WHERE ${d.inIds('l.message_id')}`,
+      release: `DELETE FROM ${names.lease} WHERE ${d.inIds('message_id')}`,
+      show: `UPDATE ${names.message} SET visible = ${d.true}, version = version % 32000 + 1 WHERE ${d.inIds('id')}`,
+      count: `INSERT INTO ${names.trait} (message_id, queue_id, priority, returns)
+        SELECT m.id, m.queue_id, 0, 1 FROM ${names.message} m WHERE ${d.inIds('m.id')}
+        ${d.onConflictCount('message_id', names.trait, 'returns')}`,
+      renew: `UPDATE ${names.lease} SET until = ${d.now} + ${lease} WHERE holder = ? AND ${d.inIds('message_id')}`,
+    };
+  }
+
+  /** For each: whether the lease was still ours. */
+  *settle(settlements: readonly { readonly lease: LeaseKey; readonly outcome: Outcome }[]): Steps<readonly boolean[]> {
+    const held = yield* this.#held(settlements.map(({ lease }) => lease));
+    const gone: number[] = [];
+    const released: Back[] = [];
+    const abandoned: Back[] = [];
+    const absent: number[] = [];
+    const results = settlements.map(({ lease, outcome }) => {
+      const row = held.get(lease.id);
+      if (row === undefined || row.requestId !== lease.requestId) return false;
+      // The same lease a second time in the batch.
+      held.delete(lease.id);
+      if (!row.present) {
+        absent.push(lease.id);
+        return false;
+      }
+      if (outcome === 'ack' || outcome === 'reject') gone.push(lease.id);
+      else (outcome === 'release' ? released : abandoned).push(row);
+      return true;
+    });
+    const all = [...gone, ...absent, ...released.map(({ id }) => id), ...abandoned.map(({ id }) => id)];
+    if (all.length === 0) return results;
+    yield* run(this.#texts.release, this.#context.dialect.list(all));
+    if (gone.length + absent.length > 0) yield* this.#storing.delete([...gone, ...absent]);
+    yield* this.#giveBack(abandoned, true);
+    yield* this.#giveBack(released, false);
+    return results;
+  }
+
+  /** Renews leases. For each: whether it was still ours. */
+  *extend(leases: readonly LeaseKey[]): Steps<readonly boolean[]> {
+    if (leases.length === 0) return [];
+    const held = yield* this.#held(leases);
+    const ours = leases.map(({ id, requestId }) => {
+      const row = held.get(id);
+      return row?.present === true && row.requestId === requestId;
+    });
+    const ids = leases.filter((_, i) => ours[i]).map(({ id }) => id);
+    if (ids.length > 0) {
+      yield* run(this.#texts.renew, this.#context.holder, this.#context.dialect.list(ids));
+    }
+    return ours;
+  }
+
+  /** Gives back what was not renewed in time. Gives the number. */
+  *returnLapsed(limit: number): Steps<number> {
+    const { dialect } = this.#context;
+    const ids = (yield* all(this.#texts.lockLapsed, limit)).map(({ id }) => toNumber(id));
+    if (ids.length === 0) return 0;
+    return yield* this.#return(yield* all(this.#texts.lapsed, dialect.list(ids)));
+  }
+
+  /** Gives back what this holder holds. */
+  *returnAll(): Steps<void> {
+    for (;;) {
+      const rows = yield* all(this.#texts.allOf, this.#context.holder, 1000);
+      if (rows.length === 0) return;
+      yield* this.#return(rows);
+    }
+  }
+
+  *#return(rows: readonly Record<string, unknown>[]): Steps<number> {
+    const back = rows.map(toHeld);
+    yield* run(this.#texts.release, this.#context.dialect.list(back.map(({ id }) => id)));
+    const present = back.filter((row) => row.present);
+    const absent = back.filter((row) => !row.present).map(({ id }) => id);
+    if (absent.length > 0) yield* this.#storing.delete(absent);
+    yield* this.#giveBack(present, true);
+    return present.length;
+  }
+
+  *#held(leases: readonly LeaseKey[]): Steps<Map<number, ReturnType<typeof toHeld>>> {
+    const { dialect, holder } = this.#context;
+    const ids = dialect.list([...new Set(leases.map(({ id }) => id))]);
+    // Nobody must find them lapsed meanwhile.
+    if (dialect.lock !== '') yield* all(this.#texts.lock, ids);
+    const rows = yield* all(this.#texts.held, holder, ids);
+    return new Map(rows.map(toHeld).map((row) => [row.id, row]));
+  }
+
+  /** Back to their places. */
+  *#giveBack(messages: readonly Back[], counted: boolean): Steps<void> {
+    const { dialect, effects } = this.#context;
+    const back = messages.filter(({ fated }) => !fated);
+    if (back.length < messages.length) effects.due = true;
+    if (back.length === 0) return;
+    const ids = dialect.list(back.map(({ id }) => id));
+    yield* run(this.#texts.show, ids);
+    if (counted) yield* run(this.#texts.count, ids);
+    const queues = new Set(back.map(({ queueId }) => queueId));
+    for (const queue of (yield* this.#queues.byIds(queues)).values()) {
+      effects.ready.add(queue.id);
+      yield* this.#storing.trim(queue);
+      // What expired while it was held is out of its queue at once.
+      if (queue.hasTraits) yield* this.#storing.expire(queue);
+    }
+  }
+}
+
+function toHeld(
+  row: Readonly<Record<string, unknown>>,
+): Back & { readonly requestId: number; readonly present: boolean } {
+  return {
+    id: toNumber(row.id),
+    requestId: toNumber(row.request_id),
+    queueId: toNumber(row.queue_id),
+    present: toOptional(row.present) !== undefined,
+    fated: row.fate !== null && row.fate !== undefined,
+  };
+}

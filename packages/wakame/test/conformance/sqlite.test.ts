@@ -1,0 +1,21 @@
+import { describe, it } from 'vitest';
+import { transportConformance } from 'wakame/testing';
+import { temporaryFolder } from '../sql/support.js';
+
+const folder = temporaryFolder();
+
+await transportConformance(
+  { describe, it },
+  {
+    name: 'SQLite',
+    url: `sqlite:${folder}/conformance.db`,
+    // A killed process holds its messages for the time of a lease.
+    connection: { transportOptions: { lease: 5 } },
+    unsupported: {
+      heartbeats: 'there is no network to watch',
+      disrupt: 'there is no network to cut',
+      restartBroker: 'there is no server to start again',
+    },
+    processes: { execArgv: ['--import', new URL('../support/source-loader.mjs', import.meta.url).href] },
+  },
+);
