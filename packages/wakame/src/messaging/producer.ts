@@ -206,12 +206,13 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     this.#outbox.mustHaveRoom(size);
     const missing = this.#missing(name, exchange, options);
     const isGated = validation !== undefined || missing !== undefined;
-    const hasRetry = options.retry !== undefined || options.retryPolicy !== undefined;
+    const { retry, retryPolicy, transaction } = options;
+    const hasOwnRetry = retry !== undefined || retryPolicy !== undefined || transaction !== undefined;
     const entry = new Entry(this.#outbox, message, size, {
       state: isGated ? 'gated' : 'queued',
       timeout: options.timeout ?? DEFAULTS.publishTimeout,
-      confirm: options.confirm ?? this.#options.confirm ?? this.#connection.confirmByDefault,
-      retry: hasRetry ? this.#retryFor(options) : this.#retry,
+      confirm: this.#confirmFor(options),
+      retry: hasOwnRetry ? this.#retryFor(options) : this.#retry,
     });
     if (this.#offConnection === undefined) this.#flushBeforeClose();
     this.#outbox.add(entry);
@@ -264,7 +265,12 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     return isHeard || this.#connection.transport?.features.reportsUnroutable === true ? 'report' : 'ignore';
   }
 
+  #confirmFor({ confirm, transaction }: PublishOptions): boolean {
+    return transaction !== undefined || (confirm ?? this.#options.confirm ?? this.#connection.confirmByDefault);
+  }
+
   #retryFor(options: PublishOptions): ReturnType<typeof retryOptions> {
+    if (options.transaction !== undefined) return undefined;
     const { retry = options.retryPolicy === undefined ? (this.#options.retry ?? true) : true, retryPolicy } = options;
     return retryOptions(retry, retryPolicy ?? this.#options.retryPolicy);
   }
@@ -274,6 +280,8 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
    * to stand.
    */
   #missing(name: string, exchange: Exchange | string, options: PublishOptions): readonly Entity[] | undefined {
+    // Declaring takes a transaction of its own, and may wait for the application's: an exchange that is not there is NOT_FOUND.
+    if (options.transaction !== undefined) return undefined;
     const { declare = NOTHING } = options;
     const isOwn = this.autoDeclare && options.exchange === undefined && typeof exchange !== 'string';
     const entities = isOwn && isDeclarable(exchange) ? [exchange, ...declare] : declare;

@@ -99,7 +99,11 @@ export interface PublishOptions {
   readonly userId?: string | undefined;
   readonly appId?: string | undefined;
   readonly clusterId?: string | undefined;
-  /** The application's own transaction on the same store: the message is there when it commits. NOT_SUPPORTED elsewhere. */
+  /**
+   * The application's own transaction on the same database, as the handle on which it was begun: the message is sent if and only if it
+   * commits. Await the publish before the commit. Nothing is declared in it, and nothing sent again: it excludes `declare`, `retry`
+   * and `confirm: false`. NOT_SUPPORTED where the transport has no transactions.
+   */
   readonly transaction?: unknown;
 }
 
@@ -157,12 +161,24 @@ export function checkPublishOptions(options: PublishOptions): void {
   if (declare !== undefined && !(Array.isArray(declare) && declare.every(isEntity))) {
     throw new InvalidArgumentError(`declare must be an array of exchanges and queues, not ${show(declare)}`);
   }
+  if (options.transaction !== undefined) checkTransactional(options);
   if (mandatory !== undefined) checkBoolean('mandatory', mandatory);
   if (confirm !== undefined) checkBoolean('confirm', confirm);
   if (timeout !== undefined) checkDuration('timeout', timeout, { allowInfinity: true });
   if (immediate !== undefined && checkBoolean('immediate', immediate)) {
     throw new NotSupportedError('immediate is not supported: RabbitMQ closes the connection for it');
   }
+}
+
+/** What is published in a transaction has its outcome before that ends, changes nothing outside of it, and is not sent again when it may be over. */
+function checkTransactional({ confirm, declare, retry }: PublishOptions): void {
+  const refusals = [
+    confirm === false && 'confirm: false: its outcome has to be awaited before the commit',
+    declare !== undefined && declare.length > 0 && 'declare: declare before, for that is no part of the transaction',
+    (retry === true || (typeof retry === 'number' && retry > 0)) && 'retry: roll back, and begin the transaction anew',
+  ];
+  const refusal = refusals.find((text) => text !== false);
+  if (refusal !== undefined) throw new InvalidArgumentError(`transaction excludes ${refusal}`);
 }
 
 /** `retry` and `retryPolicy` as one: undefined when nothing is sent again. Throws INVALID_ARGUMENT. */

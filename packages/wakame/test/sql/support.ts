@@ -5,6 +5,11 @@ import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import type { ConnectionParameters } from '../../src/transport/contract.js';
 
+/** So many at scale 1. */
+export function scaled(count: number): number {
+  return Math.ceil(count * Number(process.env.WAKAME_TEST_SCALE ?? 1));
+}
+
 /** A folder that goes with the test file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'wakame-sql-'));

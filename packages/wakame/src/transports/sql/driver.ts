@@ -214,9 +214,10 @@ export class SqlDriver implements Driver {
   }
 
   async extend(leases: readonly DeliveryTag[]): Promise<readonly boolean[]> {
-    const { executor, operations, holderName, session } = this.#open;
-    await session.check?.();
-    void this.#open.compareClocks().catch(noop);
+    const incarnation = this.#open;
+    const { executor, operations, holderName } = incarnation;
+    await incarnation.inspect();
+    void incarnation.compareClocks().catch(noop);
     const keys = leases.map(leaseKey);
     return executor.submit('write', function* () {
       yield* operations.consumers.renew(holderName);
@@ -225,7 +226,9 @@ export class SqlDriver implements Driver {
   }
 
   async sweep(limit: number): Promise<SweepResult> {
-    const { executor, operations, options, problem } = this.#open;
+    const incarnation = this.#open;
+    const { executor, operations, options, problem } = incarnation;
+    await incarnation.inspect();
     const requestId = -++this.#sweeps;
     const { returned, expired, overflowed, deletedQueues } = await executor.submit('write', () =>
       operations.sweeping.sweep(limit, requestId),

@@ -6,7 +6,7 @@ import { Executor } from './executor.js';
 import { join, tell } from './neighbours.js';
 import { Operations } from './operations/index.js';
 import { type SqlOptions, sqlOptions } from './options.js';
-import { first, type Steps } from './steps.js';
+import { first, run, type Steps } from './steps.js';
 import { keyOf, type Target, targetOf } from './target.js';
 import { Watcher } from './watcher.js';
 
@@ -130,15 +130,34 @@ export class Incarnation {
     clock.offset = isSet ? offset : Math.min(offset, clock.offset);
   }
 
+  /** Rejects, and gives the connection up, when it is of no use in a way that no statement would show. */
+  async inspect(): Promise<void> {
+    try {
+      await this.session.check?.();
+    } catch (error) {
+      this.#lose(error);
+      throw error;
+    }
+  }
+
   /** Runs an operation in a transaction of the user's. What it does is seen by others when that is committed. */
   within<T>(transaction: unknown, work: (operations: Operations) => Steps<T>): Promise<T> {
     // Its effects are not known before the user commits.
     const context = { ...this.#context, effects: new Effects() };
     const operations = new Operations(context);
     return this.backend.within(transaction, this.#target, function* () {
-      const result = yield* work(operations);
-      yield* announce(context, context.effects);
-      return result;
+      // What fails leaves nothing behind in it, and the user may go on.
+      yield* run('SAVEPOINT wakame');
+      try {
+        const result = yield* work(operations);
+        yield* announce(context, context.effects);
+        yield* run('RELEASE SAVEPOINT wakame');
+        return result;
+      } catch (error) {
+        yield* run('ROLLBACK TO SAVEPOINT wakame');
+        yield* run('RELEASE SAVEPOINT wakame');
+        throw error;
+      }
     });
   }
 

@@ -12,7 +12,7 @@
  *   wakame_holder    wakame_exchange ──< wakame_binding    wakame_meta
  * ```
  */
-import { StoreError } from '../../errors.js';
+import { NotSupportedError } from '../../errors.js';
 import type { Names } from './names.js';
 import { first, run, type Steps } from './steps.js';
 
@@ -135,13 +135,13 @@ export function* fillMeta(names: Names): Steps<void> {
   }
 }
 
-/** Rejects STORE_ERROR when a later release made the tables; says whether they are complete. Throws the database's own error when they are absent. */
+/** Rejects NOT_SUPPORTED when a later release made the tables; says whether they are complete. Throws the database's own error when they are absent. */
 export function* checkVersion(names: Names): Steps<boolean> {
   const row = yield* first<{ value: number | string }>(`SELECT value FROM ${names.meta} WHERE name = 'schema'`);
   if (row === undefined) return false;
   if (Number(row.value) > VERSION) {
     const text = `the tables ${names.prefix}_* are of version ${row.value}, made by a later release; this one knows ${VERSION}`;
-    throw new StoreError(text, { recoverable: false });
+    throw new NotSupportedError(text);
   }
   return true;
 }

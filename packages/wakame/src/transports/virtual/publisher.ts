@@ -438,7 +438,9 @@ export class Publisher {
   }
 
   #typed(error: unknown, outcome: MessagingError['outcome']): MessagingError {
-    return withOutcome(typed(this.#driver, error), outcome);
+    const reason = typed(this.#driver, error);
+    // A driver that says what became of the message knows better.
+    return withOutcome(reason, reason.outcome ?? outcome);
   }
 }
 

@@ -4,6 +4,7 @@ import type { Failure } from '../dialect.js';
 /** SQLite's primary result codes (https://www.sqlite.org/rescode.html). */
 const BUSY = 5;
 const LOCKED = 6;
+const NOT_A_DATABASE = 26;
 const PRIMARY: Readonly<Record<string, number>> = {
   SQLITE_BUSY: BUSY,
   SQLITE_LOCKED: LOCKED,
@@ -11,10 +12,10 @@ const PRIMARY: Readonly<Record<string, number>> = {
   SQLITE_IOERR: 10,
   SQLITE_CORRUPT: 11,
   SQLITE_CANTOPEN: 14,
-  SQLITE_NOTADB: 26,
+  SQLITE_NOTADB: NOT_A_DATABASE,
 };
 /** After these the connection is of no use. */
-const LOST: ReadonlySet<number> = new Set([8, 10, 11, 14, 26]);
+const LOST: ReadonlySet<number> = new Set([8, 10, 11, 14, NOT_A_DATABASE]);
 
 /** The primary result code: node:sqlite gives numbers (`errcode`), better-sqlite3 names (`code`). */
 function codeOf(error: unknown): number | undefined {
@@ -31,6 +32,11 @@ export function failureOf(error: unknown): Failure {
   if (code !== undefined && LOST.has(code)) return 'lost';
   // Somebody dropped our tables, or put another file in the place of the database.
   return error instanceof Error && /^no such table/.test(error.message) ? 'lost' : 'failed';
+}
+
+/** The file is something else. */
+export function isNoDatabase(error: unknown): boolean {
+  return codeOf(error) === NOT_A_DATABASE;
 }
 
 export function classify(error: unknown): MessagingError {

@@ -3,9 +3,9 @@ import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import {
   InvalidArgumentError,
-  IrrecoverableConnectionError,
   MessagingError,
   RecoverableConnectionError,
+  VhostNotFoundError,
 } from '../../../errors.js';
 import { sleep } from '../../../util/abort.js';
 import { jitteredBackoff } from '../../../util/backoff.js';
@@ -17,7 +17,7 @@ import { checkVersion, fillMeta } from '../schema.js';
 import { type Answer, all, run, runSync, type Statement, type Steps } from '../steps.js';
 import type { Target } from '../target.js';
 import { sqliteDialect } from './dialect.js';
-import { classify, failureOf } from './errors.js';
+import { classify, failureOf, isNoDatabase } from './errors.js';
 import { loadSqlite, type SqliteDatabase, Statements } from './library.js';
 
 /** The file of a SQLite database, in this process. */
@@ -179,11 +179,9 @@ function cannotOpen(file: string, cause: unknown): MessagingError {
   try {
     statSync(folder);
   } catch {
-    return new IrrecoverableConnectionError(`${message}: there is no folder ${folder}`, {
-      code: 'CONNECT_FAILED',
-      cause,
-    });
+    return new VhostNotFoundError(`${message}: there is no folder ${folder}`, { cause });
   }
+  if (isNoDatabase(cause)) return new VhostNotFoundError(message, { cause });
   return new RecoverableConnectionError(message, { code: 'CONNECT_FAILED', cause });
 }
 

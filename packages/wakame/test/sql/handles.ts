@@ -1,0 +1,26 @@
+/** The handles that applications have their own transactions on. */
+import { DatabaseSync } from 'node:sqlite';
+import BetterSqlite from 'better-sqlite3';
+
+export type DatabaseName = 'node:sqlite' | 'better-sqlite3';
+
+export interface Handle {
+  /** What `publish` is given. */
+  readonly transaction: unknown;
+  run(statement: string): Promise<void>;
+  /** The first column of each row. */
+  column(query: string): Promise<unknown[]>;
+  close(): Promise<void>;
+}
+
+/** @param url As a Connection takes it. */
+export async function openHandle(name: DatabaseName, url: string): Promise<Handle> {
+  const file = decodeURIComponent(url.replace(/^sqlite:/, '').replace(/\?.*/, ''));
+  const database = name === 'node:sqlite' ? new DatabaseSync(file, { timeout: 5000 }) : new BetterSqlite(file);
+  return {
+    transaction: database,
+    run: async (statement) => void database.exec(statement),
+    column: async (query) => (database.prepare(query).all() as object[]).map((row) => Object.values(row)[0]),
+    close: async () => void database.close(),
+  };
+}
