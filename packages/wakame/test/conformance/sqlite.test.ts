@@ -9,8 +9,8 @@ await transportConformance(
   {
     name: 'SQLite',
     url: `sqlite:${folder}/conformance.db`,
-    // A killed process holds its messages for the time of a lease.
-    connection: { transportOptions: { lease: 5 } },
+    // A killed process holds its messages for the time of a lease. The machine is not going to lose its power.
+    connection: { transportOptions: { lease: 5, synchronous: 'NORMAL' } },
     unsupported: {
       heartbeats: 'there is no network to watch',
       disrupt: 'there is no network to cut',

@@ -18,8 +18,14 @@ export interface Dialect {
   readonly false: string;
   /** A `?` for an integer, where the database cannot tell its type. */
   readonly integer: string;
+  /** Messages, as `m`, looked for in the index of those that are ready: with {@link ready} among the conditions. */
+  readyMessages(names: Names): string;
   /** That a message is ready, in the words that the index of ready messages was made with. */
   ready(alias: string): string;
+  /** The same, of messages found by their ids: a planner must not look for all that are ready instead. */
+  isReady(alias: string): string;
+  /** A column by which rows are not to be looked for, as there is a narrower condition. */
+  noIndex(column: string): string;
   /** Ends a query whose rows are about to be changed: rows that others are changing are passed over. */
   readonly skipLocked: string;
   /** The same, but waits for them. */

@@ -22,17 +22,16 @@ export class Hints {
   constructor(context: Context) {
     this.#context = context;
     const { dialect: d, names } = context;
-    const ready = d.ready('m');
     this.#texts = {
       queues: `SELECT q.id, q.name,
-        EXISTS (SELECT 1 FROM ${names.message} m WHERE m.queue_id = q.id AND ${ready})
+        EXISTS (SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${d.ready('m')})
           OR EXISTS (SELECT 1 FROM ${names.delayed} e WHERE e.queue_id = q.id AND e.not_before <= ${d.now}) AS ready
         FROM ${names.queue} q WHERE ${d.inNames('q.name')}`,
       times: `SELECT
         (SELECT min(not_before) FROM ${names.delayed} WHERE not_before > ${d.now}) - ${d.now} AS delay,
         (SELECT min(expires_at) FROM ${names.trait} WHERE expires_at > ${d.now}) - ${d.now} AS expiry,
         EXISTS (SELECT 1 FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
-          WHERE t.expires_at <= ${d.now} AND ${ready}) AS expired,
+          WHERE t.expires_at <= ${d.now} AND ${d.isReady('m')}) AS expired,
         EXISTS (SELECT 1 FROM ${names.trait} t WHERE t.fate IS NOT NULL
           AND NOT EXISTS (SELECT 1 FROM ${names.lease} l WHERE l.message_id = t.message_id)) AS fated`,
     };

@@ -31,13 +31,13 @@ export class Lifecycle {
       lapsed: `SELECT w.queue_id FROM ${names.queueOptions} w
         WHERE w.expires IS NOT NULL AND w.used_at + w.expires <= ${d.now} LIMIT ?`,
       consumers: `SELECT count(*) AS count FROM ${names.consumer} WHERE queue_id = ?`,
-      ready: `SELECT count(*) AS count FROM ${names.message} m WHERE m.queue_id = ? AND ${ready}`,
+      ready: `SELECT count(*) AS count FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready}`,
       due: `SELECT count(*) AS count FROM ${names.delayed} WHERE queue_id = ? AND not_before <= ${d.now}
         AND (expires_at IS NULL OR expires_at > ${d.now})`,
       expired: `SELECT count(*) AS count FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
-        WHERE t.queue_id = ? AND t.expires_at <= ${d.now} AND ${ready}`,
-      lastReady: `SELECT max(m.id) AS id FROM ${names.message} m WHERE m.queue_id = ? AND ${ready}`,
-      someReady: `SELECT m.id FROM ${names.message} m WHERE m.queue_id = ? AND ${ready} AND m.id <= ?
+        WHERE ${d.noIndex('t.queue_id')} = ? AND t.expires_at <= ${d.now} AND ${d.isReady('m')}`,
+      lastReady: `SELECT max(m.id) AS id FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready}`,
+      someReady: `SELECT m.id FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready} AND m.id <= ?
         ORDER BY m.id LIMIT ?`,
       some: `SELECT id FROM ${names.message} WHERE queue_id = ? LIMIT ?`,
       deleteDelayed: `DELETE FROM ${names.delayed} WHERE queue_id = ?`,

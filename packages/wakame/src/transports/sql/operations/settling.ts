@@ -35,7 +35,7 @@ export class Settling {
       LEFT JOIN ${names.message} m ON m.id = l.message_id LEFT JOIN ${names.trait} t ON t.message_id = l.message_id`;
     this.#texts = {
       lock: `SELECT message_id FROM ${names.lease} WHERE ${d.inIds('message_id')}${d.lock}`,
-      held: `${held} WHERE l.holder = ? AND ${d.inIds('l.message_id')}`,
+      held: `${held} WHERE ${d.noIndex('l.holder')} = ? AND ${d.inIds('l.message_id')}`,
       allOf: `${held} WHERE l.holder = ? ORDER BY l.message_id LIMIT ?`,
       lockLapsed: `SELECT message_id AS id FROM ${names.lease} WHERE until <= ${d.now} ORDER BY until LIMIT ?${d.skipLocked}`,
       lapsed: `${held} WHERE ${d.inIds('l.message_id')}`,
@@ -44,7 +44,7 @@ export class Settling {
       count: `INSERT INTO ${names.trait} (message_id, queue_id, priority, returns)
         SELECT m.id, m.queue_id, 0, 1 FROM ${names.message} m WHERE ${d.inIds('m.id')}
         ${d.onConflictCount('message_id', names.trait, 'returns')}`,
-      renew: `UPDATE ${names.lease} SET until = ${d.now} + ${lease} WHERE holder = ? AND ${d.inIds('message_id')}`,
+      renew: `UPDATE ${names.lease} SET until = ${d.now} + ${lease} WHERE ${d.noIndex('holder')} = ? AND ${d.inIds('message_id')}`,
     };
   }
 

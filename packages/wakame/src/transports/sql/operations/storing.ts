@@ -52,20 +52,21 @@ export class Storing {
     this.#queues = queues;
     const { dialect: d, names } = context;
     const ready = d.ready('m');
+    const head = `SELECT m.id, COALESCE(t.size, length(m.payload) * 3 / 4) AS size
+      FROM ${d.readyMessages(names)} LEFT JOIN ${names.trait} t ON t.message_id = m.id WHERE m.queue_id = ? AND ${ready}`;
     this.#texts = {
       due: `SELECT id, queue_id, expires_at, priority, size, payload FROM ${names.delayed}
         WHERE queue_id = ? AND not_before <= ${d.now} ORDER BY not_before, id LIMIT ${CHUNK}${d.skipLocked}`,
       dropDelayed: `DELETE FROM ${names.delayed} WHERE ${d.inIds('id')}`,
       delay: `INSERT INTO ${names.delayed} (queue_id, not_before, expires_at, priority, size, payload) VALUES (?, ?, ?, ?, ?, ?)`,
-      count: `SELECT count(*) AS count FROM ${names.message} m WHERE m.queue_id = ? AND ${ready}`,
+      count: `SELECT count(*) AS count FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready}`,
       // What Python stored has no size noted: base64 takes a third more.
       bytes: `SELECT count(*) AS count, COALESCE(sum(COALESCE(t.size, length(m.payload) * 3 / 4)), 0) AS bytes
-        FROM ${names.message} m LEFT JOIN ${names.trait} t ON t.message_id = m.id WHERE m.queue_id = ? AND ${ready}`,
-      head: `SELECT m.id, COALESCE(t.size, length(m.payload) * 3 / 4) AS size
-        FROM ${names.message} m LEFT JOIN ${names.trait} t ON t.message_id = m.id
-        WHERE m.queue_id = ? AND ${ready} ORDER BY COALESCE(t.priority, 0) DESC, m.id LIMIT ?`,
+        FROM ${d.readyMessages(names)} LEFT JOIN ${names.trait} t ON t.message_id = m.id WHERE m.queue_id = ? AND ${ready}`,
+      head: `${head} ORDER BY m.id LIMIT ?`,
+      urgentHead: `${head} ORDER BY COALESCE(t.priority, 0) DESC, m.id LIMIT ?`,
       expired: `SELECT t.message_id AS id FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
-        WHERE t.queue_id = ? AND t.expires_at <= ${d.now} AND ${ready} ORDER BY t.message_id LIMIT ${CHUNK}`,
+        WHERE ${d.noIndex('t.queue_id')} = ? AND t.expires_at <= ${d.now} AND ${d.isReady('m')} ORDER BY ${d.noIndex('t.message_id')} LIMIT ${CHUNK}`,
       hide: `UPDATE ${names.message} SET visible = ${d.false}, version = version % 32000 + 1 WHERE ${d.inIds('id')}`,
       fate: `UPDATE ${names.trait} SET fate = ? WHERE ${d.inIds('message_id')}`,
       hasTrait: `SELECT message_id AS id FROM ${names.trait} WHERE ${d.inIds('message_id')}`,
@@ -131,10 +132,11 @@ export class Storing {
     if (!isLimited(queue) || refuses(queue)) return;
     yield* this.expire(queue);
     const room = yield* this.#roomIn(queue);
+    const text = (queue.options?.maxPriority ?? 0) > 0 ? this.#texts.urgentHead : this.#texts.head;
     const out: number[] = [];
     while (room.isOver) {
       const limit = room.excess === 0 ? CHUNK : Math.min(CHUNK, room.excess);
-      const head = yield* all<{ id: unknown; size: unknown }>(this.#texts.head, queue.id, limit);
+      const head = yield* all<{ id: unknown; size: unknown }>(text, queue.id, limit);
       if (head.length === 0) break;
       for (const { id, size } of head) {
         if (!room.isOver) break;

@@ -46,23 +46,22 @@ export class Sweeping {
     this.#consumers = parts.consumers;
     this.#lifecycle = parts.lifecycle;
     const { dialect: d, names } = context;
-    const ready = d.ready('m');
     this.#texts = {
-      expired: `SELECT DISTINCT t.queue_id FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
-        WHERE t.expires_at <= ${d.now} AND ${ready} LIMIT ?`,
-      delayed: `SELECT DISTINCT queue_id FROM ${names.delayed} WHERE not_before <= ${d.now} LIMIT ?`,
+      expired: `SELECT DISTINCT ${d.noIndex('t.queue_id')} AS queue_id FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
+        WHERE t.expires_at <= ${d.now} AND ${d.isReady('m')} LIMIT ?`,
+      delayed: `SELECT DISTINCT ${d.noIndex('queue_id')} AS queue_id FROM ${names.delayed} WHERE not_before <= ${d.now} LIMIT ?`,
       fated: `SELECT m.id, m.payload, m.queue_id, t.fate, t.returns FROM ${names.trait} t
         JOIN ${names.message} m ON m.id = t.message_id
         WHERE t.fate IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ${names.lease} l WHERE l.message_id = t.message_id)
-        ORDER BY t.message_id LIMIT ?${d.skipLocked}`,
+        ORDER BY ${d.noIndex('t.message_id')} LIMIT ?${d.skipLocked}`,
       // Python deletes messages, or takes them for good, and knows nothing of our table.
-      traits: `SELECT t.message_id AS id,
-        CASE WHEN m.id IS NULL OR (t.fate IS NULL AND m.visible = ${d.false} AND l.message_id IS NULL) THEN 1 ELSE 0 END AS stale
-        FROM (SELECT message_id, fate FROM ${names.trait} WHERE message_id > ? ORDER BY message_id LIMIT ?) t
-        LEFT JOIN ${names.message} m ON m.id = t.message_id LEFT JOIN ${names.lease} l ON l.message_id = t.message_id
-        ORDER BY t.message_id`,
+      traits: `SELECT batch.message_id AS id,
+        CASE WHEN m.id IS NULL OR (batch.fate IS NULL AND m.visible = ${d.false} AND l.message_id IS NULL) THEN 1 ELSE 0 END AS stale
+        FROM (SELECT message_id, fate FROM ${names.trait} WHERE message_id > ? ORDER BY message_id LIMIT ?) batch
+        LEFT JOIN ${names.message} m ON m.id = batch.message_id LEFT JOIN ${names.lease} l ON l.message_id = batch.message_id
+        ORDER BY batch.message_id`,
       deleteTraits: `DELETE FROM ${names.trait} WHERE ${d.inIds('message_id')}`,
-      abandoned: `SELECT m.id FROM ${names.message} m WHERE m.visible = ${d.false} AND m.timestamp < ?
+      abandoned: `SELECT m.id FROM ${names.message} m WHERE ${d.noIndex('m.visible')} = ${d.false} AND m.timestamp < ?
         AND NOT EXISTS (SELECT 1 FROM ${names.lease} l WHERE l.message_id = m.id)
         AND NOT EXISTS (SELECT 1 FROM ${names.trait} t WHERE t.message_id = m.id AND t.fate IS NOT NULL)
         ORDER BY m.timestamp LIMIT ?`,

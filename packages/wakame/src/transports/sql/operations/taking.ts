@@ -59,12 +59,12 @@ export class Taking {
     this.#texts = {
       any: `SELECT 1 AS found FROM ${names.queue} q LEFT JOIN ${names.queueOptions} w ON w.queue_id = q.id
         WHERE ${d.inNames('q.name')} AND (w.expires IS NOT NULL
-          OR EXISTS (SELECT 1 FROM ${names.message} m WHERE m.queue_id = q.id AND ${ready})
+          OR EXISTS (SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${ready})
           OR EXISTS (SELECT 1 FROM ${names.delayed} e WHERE e.queue_id = q.id AND e.not_before <= ${d.now})) LIMIT 1`,
-      next: `SELECT m.id, m.payload FROM ${names.message} m WHERE m.queue_id = ? AND ${ready}
+      next: `SELECT m.id, m.payload FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready}
         ORDER BY m.id LIMIT ?${d.skipLocked}`,
       urgent: `SELECT m.id, m.payload FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
-        WHERE t.queue_id = ? AND t.priority > 0 AND ${ready} ORDER BY t.priority DESC, t.message_id LIMIT ?${d.skipLocked}`,
+        WHERE t.queue_id = ? AND t.priority > 0 AND ${d.isReady('m')} ORDER BY t.priority DESC, t.message_id LIMIT ?${d.skipLocked}`,
       traits: `SELECT t.message_id AS id, t.priority, t.returns,
         CASE WHEN t.expires_at <= ${d.now} THEN 1 ELSE 0 END AS expired
         FROM ${names.trait} t WHERE ${d.inIds('t.message_id')}`,
@@ -77,7 +77,7 @@ export class Taking {
         JOIN ${names.message} m ON m.id = l.message_id JOIN ${names.queue} q ON q.id = m.queue_id
         LEFT JOIN ${names.trait} t ON t.message_id = l.message_id
         WHERE l.holder = ? AND l.request_id = ? ORDER BY m.id`,
-      peek: `SELECT m.id, m.payload FROM ${names.message} m WHERE m.queue_id = ? AND ${ready} ORDER BY m.id LIMIT ?`,
+      peek: `SELECT m.id, m.payload FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready} ORDER BY m.id LIMIT ?`,
     };
   }
 
