@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { RecoverableConnectionError } from '../../errors.js';
 import { sleep } from '../../util/abort.js';
 import { jitteredBackoff } from '../../util/backoff.js';
@@ -57,8 +58,7 @@ export class Executor {
     this.#jobs.push({ mode, work, answer: answer as Deferred<unknown> });
     if (this.#state === 'idle') {
       this.#state = 'running';
-      // What is submitted in the same tick comes along.
-      queueMicrotask(() => void this.#run());
+      void this.#run();
     }
     return answer.promise;
   }
@@ -82,6 +82,9 @@ export class Executor {
 
   async #run(): Promise<void> {
     while (this.#state === 'running' && this.#jobs.length > 0) {
+      // What is submitted in the same turn of the event loop, by all that the answers to the last group set going, comes along; and a database within
+      // this process leaves time for everything else.
+      await turn();
       const group = this.#nextGroup();
       await this.#runGroup(group);
     }
