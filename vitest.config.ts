@@ -13,6 +13,7 @@ export default defineConfig({
       { find: /^wakame$/, replacement: source('packages/wakame/src/index.ts') },
       { find: /^wakame\/memory$/, replacement: source('packages/wakame/src/transports/memory/index.ts') },
       { find: /^wakame\/redis$/, replacement: source('packages/wakame/src/transports/redis/index.ts') },
+      { find: /^wakame\/sql$/, replacement: source('packages/wakame/src/transports/sql/index.ts') },
       { find: /^wakame\/virtual$/, replacement: source('packages/wakame/src/transports/virtual/index.ts') },
       { find: /^wakame\/wire$/, replacement: source('packages/wakame/src/transports/virtual/wire/index.ts') },
       { find: /^wakame\/testing$/, replacement: source('packages/wakame/src/testing/index.ts') },

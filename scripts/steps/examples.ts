@@ -1,4 +1,5 @@
-import { globSync, readFileSync } from 'node:fs';
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { brokers, type Status, status } from '../lib/brokers/index.ts';
 import { CommandFailed, capture } from '../lib/command.ts';
@@ -11,7 +12,7 @@ const prints = /^\/\/ Prints:\n((?:\/\/.*\n?)+)/m;
 const timeout = 120_000;
 
 /**
- * Runs every program in examples/ inside this process's own broker, memory://, and on each broker that is up. Those that say what
+ * Runs every program in examples/ inside this process's own broker, memory://, on a file, and on each broker that is up. Those that say what
  * they print have to print that.
  */
 export async function examples(): Promise<void> {
@@ -21,7 +22,8 @@ export async function examples(): Promise<void> {
     throw new Error(`not running: ${missing.map(({ broker }) => broker.title)}: scripts/brokers up`);
 
   const failures: string[] = [];
-  const urls = found.map(urlOf);
+  const folder = mkdtempSync(join(tmpdir(), 'wakame-examples-'));
+  const urls = [`sqlite:${encodeURI(folder)}/examples.db`, ...found.map(urlOf)];
   for (const [program, ...args] of programs(urls)) {
     const label = `${program} ${args.join(' ')}`;
     const started = performance.now();
@@ -35,6 +37,7 @@ export async function examples(): Promise<void> {
       failures.push(label);
     }
   }
+  rmSync(folder, { recursive: true });
   if (failures.length > 0) throw new Error(`${failures.length} examples failed: ${failures.join('; ')}`);
 }
 

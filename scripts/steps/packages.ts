@@ -139,7 +139,12 @@ async function failedPrograms(packed: readonly Packed[], app: string): Promise<s
   ]);
   for (const [version, executable] of nodes) {
     for (const program of ['esm.mjs', 'commonjs.cjs']) {
-      await attempt(`${program} on Node ${version}`, executable, [program, 'memory://smoke', ...brokers]);
+      const urls = [
+        'memory://smoke',
+        ...brokers,
+        ...(Number.parseInt(version.slice(1), 10) >= 24 ? ['sqlite:smoke.db'] : []),
+      ];
+      await attempt(`${program} on Node ${version}`, executable, [program, ...urls]);
     }
   }
   typesOfNode(join(root, 'node_modules', '@types', 'node'));

@@ -43,6 +43,7 @@ const exported = {
   wakame: [wakame, errors, amqpErrors],
   'wakame/memory': ['MemoryDriver memoryBroker resetMemory transportModule'],
   'wakame/redis': ['RedisDriver transportModule'],
+  'wakame/sql': ['SqlDriver sqlalchemyModule sqliteModule'],
   'wakame/virtual': ['defineVirtualTransport'],
   'wakame/wire': [
     'bindingPattern clampPriority copyMessage copyTable decodeEnvelope encodeEnvelope hasWildcard knownBindingPatterns',
@@ -57,6 +58,7 @@ const modules: Readonly<Record<keyof typeof exported, () => Promise<object>>> = 
   wakame: () => import('wakame'),
   'wakame/memory': () => import('wakame/memory'),
   'wakame/redis': () => import('wakame/redis'),
+  'wakame/sql': () => import('wakame/sql'),
   'wakame/virtual': () => import('wakame/virtual'),
   'wakame/wire': () => import('wakame/wire'),
   'wakame/testing': () => import('wakame/testing'),

@@ -15,6 +15,7 @@ const names = new Map([
   ['wakame', 'wakame/src/index.ts'],
   ['wakame/memory', 'wakame/src/transports/memory/index.ts'],
   ['wakame/redis', 'wakame/src/transports/redis/index.ts'],
+  ['wakame/sql', 'wakame/src/transports/sql/index.ts'],
   ['wakame/virtual', 'wakame/src/transports/virtual/index.ts'],
   ['wakame/wire', 'wakame/src/transports/virtual/wire/index.ts'],
   ['wakame/testing', 'wakame/src/testing/index.ts'],
