@@ -662,7 +662,8 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         const a = await one();
         await a.declare('q');
         await a.watch('q');
-        const notBefore = Date.now() + 60;
+        // Far enough off for a loaded machine.
+        const notBefore = Date.now() + 400;
         await a.sendOne('q', 'later', { notBefore });
         await a.sendOne('q', 'past', { notBefore: Date.now() - 1000 });
         expect(texts(await a.takeFrom('q'))).toEqual(['past']);
@@ -680,9 +681,9 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         const a = await one();
         await a.declare('q');
         const now = Date.now();
-        await a.sendOne('q', 'c', { notBefore: now + 40 });
-        await a.sendOne('q', 'a', { notBefore: now + 20 });
-        await a.sendOne('q', 'b', { notBefore: now + 30 });
+        await a.sendOne('q', 'c', { notBefore: now + 440 });
+        await a.sendOne('q', 'a', { notBefore: now + 420 });
+        await a.sendOne('q', 'b', { notBefore: now + 430 });
         await eventually(async () => (await a.count('q')) === 3);
         expect(texts(await a.takeFrom('q'))).toEqual(['a', 'b', 'c']);
       });
@@ -725,10 +726,10 @@ export function driverContract(name: string, under: DriverUnderTest): void {
 
       test('a message that is held does not expire; back in its queue it has', async () => {
         const a = await one();
-        await a.declare('q', { messageTtl: 30 });
+        await a.declare('q', { messageTtl: 300 });
         await a.send('q', '1', '2');
         const [first, second] = (await a.takeFrom('q')) as [Taken, Taken];
-        await sleep(40);
+        await sleep(310);
         expect(await a.settle('ack', first)).toEqual([true]);
         expect(await a.settle('requeue', second)).toEqual([true]);
         await eventually(async () => (await a.count('q')) === 0);
