@@ -220,7 +220,7 @@ describe.each(columns.filter(({ transport }) => transport.name === 'redis'))('$v
     await say('first');
     await eventually(() => got.toSorted()).toEqual(['one first', 'two first']);
     const recovered = once(connection as never, 'recovered');
-    await raw.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    await raw.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
     await recovered;
     const [again] = [await python()];
     await again.call('publish', { body: pack('second'), exchange: { name: 'news', type: 'fanout' } });

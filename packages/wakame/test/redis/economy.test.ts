@@ -21,7 +21,7 @@ async function scriptCalls(): Promise<number> {
   return Number(/cmdstat_evalsha:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1] ?? 0);
 }
 
-const clients = async () => (await raw.client('LIST')).toString().trim().split('\n').length;
+const clients = async () => String(await raw.client('LIST')).trim().split('\n').length;
 
 describe('what it costs the server', () => {
   test('two sockets for a connection, however many channels', async () => {
@@ -142,7 +142,7 @@ describe('a client of the application’s', () => {
     const connection = connect({ transportOptions: { client, client_name: 'lent' } });
     await connection.producer().publish(1, { routingKey: 'lent', declare: [new Queue('lent')] });
     expect(client.status).toBe('wait');
-    const names = (await raw.client('LIST')).toString().match(/name=lent .*user=app/g) ?? [];
+    const names = String(await raw.client('LIST')).match(/name=lent .*user=app/g) ?? [];
     expect(names).toHaveLength(2);
     expect(await raw.llen('lent')).toBe(1);
     client.disconnect();
