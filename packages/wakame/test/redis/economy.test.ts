@@ -21,7 +21,10 @@ async function scriptCalls(): Promise<number> {
   return Number(/cmdstat_evalsha:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1] ?? 0);
 }
 
-const clients = async () => String(await raw.client('LIST')).trim().split('\n').length;
+const clients = async () =>
+  String(await raw.client('LIST'))
+    .trim()
+    .split('\n').length;
 
 describe('what it costs the server', () => {
   test('two sockets for a connection, however many channels', async () => {
