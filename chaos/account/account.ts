@@ -58,7 +58,7 @@ export function account(records: Iterable<LedgerRecord>): Account {
   checkOutcomes(history, complainOf);
   for (const text of history.strays) violations.push({ rule: 'stray', text });
   const duplicates = countDuplicates(history, hits, complainOf('duplicate'));
-  checkOrder(history, complainOf('order'));
+  checkOrder(history, hits, complainOf('order'));
   const recoveries = measureRecovery(history, complainOf('silent'));
   checkProcesses(history, complainOf('process'));
 

@@ -46,10 +46,14 @@ function judge(
   again: Delivery,
   count: DuplicateCount,
 ): string | undefined {
-  const { ackGrace } = history.rules;
-  const atHolders = earlier.flatMap(({ at, by, ackedAt }) =>
+  const { ackGrace, waiting } = history.rules;
+  const atHolders = earlier.flatMap(({ at, by, ackedAt, live }) =>
     // An ack that came too late did not count: whatever happened afterwards.
-    hits.of(by, Math.min(at, again.at), ackedAt === undefined ? again.at : Math.min(ackedAt + ackGrace, again.at)),
+    hits.of(
+      by,
+      Math.min(at, again.at) - (live === false ? waiting : 0),
+      ackedAt === undefined ? again.at : Math.min(ackedAt + ackGrace, again.at),
+    ),
   );
   const atPublisher = hits.of(message.producer, message.publishedAt, message.outcomeAt ?? Number.POSITIVE_INFINITY);
   const [holderHit, publisherHit] = [atHolders[0], atPublisher[0]];

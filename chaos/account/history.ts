@@ -28,6 +28,7 @@ export interface Worker {
   readonly role: 'producer' | 'consumer';
   readonly language: string;
   readonly startedAt: number;
+  awakeAt: number | undefined;
   killedAt: number | undefined;
   toldAt: number | undefined;
   finishedAt: number | undefined;
@@ -128,7 +129,16 @@ function add(history: History, deliveries: Map<string, Delivery>, record: Ledger
     case 'started': {
       const { by, role, language } = record;
       history.workers.set(by, {
-        ...{ by, place: placeOf(by), role, language, startedAt: at, killedAt: undefined, toldAt: undefined },
+        ...{
+          by,
+          place: placeOf(by),
+          role,
+          language,
+          startedAt: at,
+          awakeAt: undefined,
+          killedAt: undefined,
+          toldAt: undefined,
+        },
         ...{ finishedAt: undefined, endedAt: undefined, end: undefined, losses: [], peakMemory: 0 },
       });
       return;
@@ -188,6 +198,9 @@ function tell(history: History, deliveries: Map<string, Delivery>, record: Telli
     }
     case 'damaged':
       history.strays.push(`${by} got from '${record.queue}' what nobody published: ${record.text}`);
+      return;
+    case 'awake':
+      worker.awakeAt = at;
       return;
     case 'lost':
       worker.losses.push(at);

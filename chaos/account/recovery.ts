@@ -43,8 +43,8 @@ export function measureRecovery(history: History, complain: (text: string) => vo
 }
 
 /**
- * From the end of the fault to the next sign of life. The time of further faults is not held against anybody, and what they disturbed
- * is not measured; nor is how long it takes to start the successor of a worker that was killed.
+ * From the end of the fault to the next sign of life. Neither the time of further faults is held against anybody nor that in which the
+ * successor of a worker that was killed starts; what such disturbed is not measured.
  */
 function waitOf(
   history: History,
@@ -57,7 +57,7 @@ function waitOf(
   const at = firstFrom(signs ?? [], fault.until);
   const until = at ?? history.lastCallAt;
   const wait = until - fault.until;
-  const excused = troubled(history, fault.until, until);
+  const excused = troubled(history, place, fault.until, until);
   if (wait - excused > history.rules.patience || at === undefined) {
     const how = at === undefined ? 'did nothing any more' : `did nothing for ${Math.round(wait - excused)} ms`;
     complain(`${who} ${how} after ${fault.kind} ended at ${Math.round(fault.until)}`);
@@ -72,11 +72,17 @@ function livedThrough(history: History, place: string, from: number, until: numb
   return lives.some(({ startedAt, killedAt = Number.POSITIVE_INFINITY }) => startedAt <= from && killedAt > until);
 }
 
-/** Milliseconds between these times in which another fault was at work, with a second to get over each. */
-function troubled(history: History, from: number, until: number): number {
-  const spans = [...history.faults.values()]
-    .map((fault) => [Math.max(from, fault.from), Math.min(until, fault.until + 1000)] as const)
-    .filter(([start, end]) => start < end && start > from)
+/** Milliseconds between these times in which another fault was at work, with a second to get over each, or a worker of the place started. */
+function troubled(history: History, place: string, from: number, until: number): number {
+  const faults = [...history.faults.values()]
+    .filter((fault) => fault.from > from)
+    .map((fault) => [fault.from, fault.until + 1000] as const);
+  const starts = [...history.workers.values()]
+    .filter((worker) => worker.place === place)
+    .map(({ startedAt, awakeAt, endedAt }) => [startedAt, awakeAt ?? endedAt ?? startedAt] as const);
+  const spans = [...faults, ...starts]
+    .map(([start, end]) => [Math.max(from, start), Math.min(until, end)] as const)
+    .filter(([start, end]) => start < end)
     .sort(([a], [b]) => a - b);
   let [sum, covered] = [0, from];
   for (const [start, end] of spans) {

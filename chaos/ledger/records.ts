@@ -28,6 +28,13 @@ export interface Rules {
    * when `ack()` resolves. A store answers: 0.
    */
   readonly ackGrace: number;
+  /**
+   * Milliseconds that a message may wait in its holder before a handler gets it, while a lease runs out: a fault that hit the holder meanwhile
+   * is a reason when the ack came too late. 0 where nothing is handled that is known to be lost.
+   */
+  readonly waiting: number;
+  /** What a consumer took and no handler of it has seen goes back without a mark, so that another one may get it out of order. */
+  readonly returnsUnmarked: boolean;
   /** Milliseconds after the end of a fault within which everybody must be at work again. */
   readonly patience: number;
 }
@@ -36,6 +43,8 @@ export type LedgerRecord =
   | (Stamp & { readonly event: 'run'; readonly stand: string; readonly seed: number; readonly rules: Rules })
   /** The parent started a process. */
   | (Told & { readonly event: 'started'; readonly role: 'producer' | 'consumer'; readonly language: string })
+  /** Its program has begun, which on a busy machine is long after it was started. */
+  | (Told & { readonly event: 'awake' })
   | (Told & { readonly event: 'ready' })
   /** About to publish. Numbers rise by one for each message of a producer's life, over all its queues. */
   | (Told & { readonly event: 'publish'; readonly queue: string; readonly number: number })

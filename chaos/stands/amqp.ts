@@ -65,6 +65,8 @@ export async function openAmqp({ name, perSecond }: StandOptions): Promise<Stand
           { ...ordered, single: true },
         ],
         ackGrace: 2000,
+        waiting: 0,
+        returnsUnmarked: false,
         patience: 30_000,
       },
       places,

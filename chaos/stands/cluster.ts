@@ -77,6 +77,8 @@ export async function openCluster({ name, perSecond }: StandOptions): Promise<St
           { name: ordered.name, single: true },
         ],
         ackGrace: 2000,
+        waiting: 0,
+        returnsUnmarked: false,
         patience: 30_000,
       },
       places,

@@ -81,6 +81,9 @@ export async function openRedis({ name, perSecond }: StandOptions): Promise<Stan
         ],
         // An ack has an answer.
         ackGrace: 0,
+        // Twenty messages, while connections are made anew.
+        waiting: 15_000,
+        returnsUnmarked: true,
         patience: 30_000,
       },
       places,

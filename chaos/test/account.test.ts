@@ -129,6 +129,23 @@ describe('messages that came twice', () => {
     expect(broken(taken(new Log().send(1)).end())).toEqual(['duplicate']);
   });
 
+  it('handled after the fault in which its lease ran out, and acked too late', () => {
+    const log = (waiting: number) =>
+      new Log({ waiting })
+        .send(1)
+        .fault('pause', ['a'])
+        .over()
+        .wait(500)
+        .deliver('a.1', 1)
+        .ack('a.1', false)
+        .take('b.1', 1, { redelivered: true })
+        .send(2)
+        .take('a.1', 2)
+        .end();
+    expect(broken(log(1000))).toEqual([]);
+    expect(broken(log(100))).toEqual(['duplicate']);
+  });
+
   it('not flagged, although the holder was killed', () => {
     expect(broken(new Log().send(1).deliver('a.1', 1).kill('a.1').take('b.1', 1).end())).toEqual(['duplicate']);
   });
@@ -205,6 +222,33 @@ describe('order', () => {
     expect(broken(log.end())).toEqual([]);
   });
 
+  it('what another consumer gave back unseen when it was hit, where that is not marked', () => {
+    const log = (returnsUnmarked: boolean, fault: boolean) => {
+      const sent = new Log({ returnsUnmarked }).send(1).send(2);
+      const hit = fault ? sent.fault('reset', ['b']).over() : sent;
+      return hit.take('a.1', 2).take('a.1', 1).send(3).take('b.1', 3).end();
+    };
+    expect(broken(log(true, true))).toEqual([]);
+    expect(broken(log(true, false))).toEqual(['order']);
+    expect(broken(log(false, true))).toEqual(['order']);
+  });
+
+  it('with a single consumer, what was sent twice and came back once is first when it comes', () => {
+    const log = new Log()
+      .fault('stall', ['p'])
+      .publish(1, 'ordered')
+      .publish(2, 'ordered')
+      .over()
+      .confirm(1, 2)
+      .confirm(2, 2)
+      .take('a.1', 2, { queue: 'ordered' })
+      .take('a.1', 1, { queue: 'ordered' })
+      .take('a.1', 2, { queue: 'ordered' });
+    const copy = (killed: boolean) =>
+      killed ? log.fault('kill', ['b']).over().take('a.1', 1, { queue: 'ordered', redelivered: true }) : log;
+    expect(broken(copy(true).send(3).take('b.1', 3).end())).toEqual([]);
+  });
+
   it('with a single consumer, the first delivery of what was sent again is in order, too', () => {
     const queue = 'ordered';
     const log = () =>
@@ -241,6 +285,20 @@ describe('coming back after a fault', () => {
     const result = account(log.send(2).take('b.1', 2).end().records);
     expect(result.faults).toBe(2);
     expect(result.recoveries.map(({ kind }) => kind)).toEqual(['stall']);
+  });
+
+  it('a consumer whose successor takes long to start', () => {
+    const log = (wait: number) =>
+      new Log()
+        .fault('cut', ['a'])
+        .over()
+        .send(1)
+        .kill('a.1')
+        .start('a.2', 'consumer', { awake: false })
+        .wait(wait)
+        .add({ event: 'awake', by: 'a.2' });
+    expect(broken(log(1500).take('a.2', 1).end())).toEqual([]);
+    expect(broken(log(1500).wait(1500).take('a.2', 1).end())).toEqual(['silent']);
   });
 
   it('is not measured of a worker that was killed: a process takes its time to start', () => {

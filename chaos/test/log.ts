@@ -8,6 +8,8 @@ export const rules: Rules = {
     { name: 'ordered', single: true },
   ],
   ackGrace: 0,
+  waiting: 0,
+  returnsUnmarked: false,
   patience: 1000,
 };
 
@@ -39,9 +41,11 @@ export class Log {
     return this;
   }
 
-  start(by: string, role: 'producer' | 'consumer' = 'consumer'): this {
+  start(by: string, role: 'producer' | 'consumer' = 'consumer', options: { awake?: boolean } = {}): this {
     this.#started.push(by);
-    return this.add({ event: 'started', by, role, language: 'node' });
+    this.add({ event: 'started', by, role, language: 'node' });
+    if (options.awake !== false) this.records.push({ at: this.at, event: 'awake', by });
+    return this;
   }
 
   publish(number: number, queue = 'work', by = 'p.1'): this {

@@ -12,7 +12,9 @@ export function write(...entries: readonly Entry[]): void {
 }
 
 export function taskOf<T extends ProducerTask | ConsumerTask>(): T {
-  return JSON.parse(process.argv[2] ?? '') as T;
+  const task = JSON.parse(process.argv[2] ?? '') as T;
+  write({ event: 'awake', by: task.by });
+  return task;
 }
 
 /** For whoever looks into the worker's own output afterwards. */

@@ -57,3 +57,6 @@ def watch_memory():
 
     if os.path.exists('/proc/self/status'):
         threading.Thread(target=tell, daemon=True).start()
+
+
+write(record('awake'))
