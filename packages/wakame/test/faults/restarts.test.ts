@@ -14,6 +14,8 @@ const restarts = Math.min(50, 2 + scale);
 let broker: RabbitmqServer;
 let child: ChildProcess;
 let output = '';
+/** Rejects when the child ends. */
+let ended: Promise<never>;
 
 beforeAll(async () => {
   broker = await startRabbitmq({ name: `restarts-${process.pid}` });
@@ -33,14 +35,15 @@ function start(task: RestartsTask): ChildProcess {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   for (const stream of [started.stdout, started.stderr]) stream?.on('data', (data) => (output += data));
+  ended = once(started, 'exit').then(([code, signal]) => {
+    throw new Error(`the child ended: ${code ?? signal}\n${output}`);
+  });
+  ended.catch(() => {}); // Whoever waits for the child hears of it.
   return started;
 }
 
 /** What the child says next. */
 async function said<T>(): Promise<T> {
-  const ended = once(child, 'exit').then(([code, signal]) => {
-    throw new Error(`the child ended: ${code ?? signal}\n${output}`);
-  });
   const [message] = await Promise.race([once(child, 'message'), ended]);
   return message as T;
 }
