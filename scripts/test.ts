@@ -108,7 +108,7 @@ if (filters.length === 0) {
   await check('packages', ['build', 'brokers']);
   await check('examples', ['build', 'brokers']);
   await check('bench', ['build']);
-  await check('chaos', ['build', 'brokers']);
+  await check('chaos', ['build', 'brokers', 'peers']);
 }
 const interrupted = stopped;
 stopped = false;
