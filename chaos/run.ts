@@ -11,7 +11,7 @@ import type { Stand } from './stands/stand.ts';
 import { within } from './within.ts';
 
 /** Milliseconds until all workers must have begun. */
-const LONGEST_START = 60_000;
+const LONGEST_START = 180_000;
 /** Without any delivery, once nothing is published any more and not everything confirmed has been delivered. */
 const LONGEST_SILENCE = 60_000;
 /** A fault's beginning, and its end: a cluster takes its time until a node is one of it again. */
