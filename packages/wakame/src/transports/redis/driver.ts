@@ -166,7 +166,9 @@ export class RedisDriver implements Driver {
 
   async remove(requests: readonly RemoveRequest[]): Promise<readonly RemoveResult[]> {
     const args = requests.flatMap(({ queue, ifUnused, ifEmpty }) => [queue, ifUnused ? '1' : '', ifEmpty ? '1' : '']);
-    const answer = (await this.#open.run('REMOVE', args)) as number[];
+    const session = this.#open;
+    const answer = (await session.run('REMOVE', args)) as number[];
+    await session.fanout.gone(requests.flatMap(({ queue }, i) => ((answer[i] ?? -1) >= 0 ? [queue] : [])));
     return answer.map((result) => {
       if (result >= 0) return result;
       return result === -1 ? 'missing' : result === -2 ? 'used' : 'not-empty';
@@ -346,6 +348,7 @@ export class RedisDriver implements Driver {
   async sweep(limit: number): Promise<SweepResult> {
     const session = this.#open;
     const { returned, deletedQueues, bodies } = await session.sweep(Math.min(limit, BATCH));
+    await session.fanout.gone(deletedQueues);
     const expired: Taken[] = [];
     const overflowed: Taken[] = [];
     for (const { kind, queue, field, text } of bodies) {
@@ -357,7 +360,14 @@ export class RedisDriver implements Driver {
   }
 
   async watch(queues: readonly string[], hints: QueueHints): Promise<void> {
-    await this.#open.waiting.watch(queues, hints);
+    const { waiting, fanout } = this.#open;
+    await waiting.watch(queues, {
+      ready: hints.ready,
+      gone: (queue) => {
+        void fanout.gone([queue]);
+        hints.gone(queue);
+      },
+    });
   }
 
   // Consumers ──────────────────────────────────────────────────────────────────────────────────────────────────────

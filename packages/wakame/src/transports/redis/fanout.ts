@@ -71,6 +71,12 @@ export class Fanout {
     await this.#update(queues);
   }
 
+  /** Queues were deleted, their consumers with them. Never rejects. */
+  async gone(queues: readonly string[]): Promise<void> {
+    const ended = queues.filter((queue) => this.#consumed.delete(queue));
+    await this.#update(ended).catch((error: unknown) => this.#options.problem(error));
+  }
+
   async detached(queues: readonly string[]): Promise<void> {
     const ended: string[] = [];
     for (const queue of queues) {
