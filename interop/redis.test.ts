@@ -80,7 +80,7 @@ describe.each(columns.filter(({ transport }) => transport.name === 'redis'))('$v
     expect([await raw.llen('other'), await raw.hlen('unacked'), await raw.zcard('unacked_index')]).toEqual([1, 0, 0]);
     const [again] = await sweeper.take('held');
     expect([again?.body, again?.redelivered, again?.exchange]).toEqual([pack('survives'), true, exchange.name]);
-  });
+  }, 60_000);
 
   test('what a living Node process holds stays its own, whatever the timeout of a Kombu sweeper', async () => {
     const full = Number(process.env['WAKAME_TEST_SCALE'] ?? 1) >= 50;
