@@ -1,7 +1,7 @@
 /** Exchanges, bindings and queues that one side declares and the other uses. */
 import { expect } from 'vitest';
 import { Exchange, Queue } from 'wakame';
-import { type Bench, bodies, eventually, inEachColumn, pack, take, unpacked } from './support/bench.ts';
+import { type Bench, eventually, inEachColumn, pack, take, unpacked } from './support/bench.ts';
 import { cell, type Unless } from './support/matrix.ts';
 import type { Peer } from './support/peer.ts';
 
@@ -28,7 +28,7 @@ inEachColumn('Routing', (bench) => {
   cell(column, 'Node → Python', 'direct exchange', async () => {
     const { exchange, name } = await boundByPython(bench, 'direct', { routing_key: 'red' });
     await publishByNode(bench, exchange, ['red', 'blue', 'red.', 'red']);
-    expect(bodies(await bench.peer.take(name, { count: 3, timeout: 0.3 }))).toEqual(['to red', 'to red'].map(pack));
+    expect(await bench.bodiesIn(name, 2)).toEqual(['to red', 'to red'].map(pack));
   });
   cell(column, 'Python → Node', 'direct exchange', async () => {
     const { exchange, queue } = await boundByNode(bench, 'direct', 'red');
@@ -48,9 +48,9 @@ inEachColumn('Routing', (bench) => {
       new Exchange(exchange, { type: 'topic' }),
       topics.map(([key]) => key),
     );
-    const found = new Map<string, unknown[]>();
-    for (const [key, name] of bound) found.set(key, bodies(await bench.peer.take(name, { count: 8, timeout: 0.2 })));
-    expect(found).toEqual(expected((value) => pack(value)));
+    for (const [key, found] of expected(pack)) {
+      expect(await bench.bodiesIn(bound.get(key) as string, found.length)).toEqual(found);
+    }
   });
   cell(column, 'Python → Node', 'topic exchange', async () => {
     const exchange = new Exchange(bench.exchangeName(), { type: 'topic' });
@@ -109,9 +109,7 @@ inEachColumn('Routing', (bench) => {
       for (const headers of [{ colour: 'red', size: 3 }, { colour: 'red', size: 4 }, { colour: 'red' }]) {
         await bench.publish('', headers, { exchange, headers });
       }
-      expect(bodies(await bench.peer.take(name, { count: 2, timeout: 0.3 }))).toEqual([
-        pack({ colour: 'red', size: 3 }),
-      ]);
+      expect(await bench.bodiesIn(name, 1)).toEqual([pack({ colour: 'red', size: 3 })]);
     },
     noHeaders,
   );

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { type Message, type Queue, SimpleQueue } from 'wakame';
 import { Bench, bodies, eventually, inEachColumn, pack, unpacked } from './support/bench.ts';
-import { impatientEndpointsOf } from './support/columns.ts';
+import { impatientEndpointsOf, type Side } from './support/columns.ts';
 import { cell } from './support/matrix.ts';
 import type { PeerMessage } from './support/peer.ts';
 import { runTypeScript } from './support/programs.ts';
@@ -66,8 +66,8 @@ inEachColumn('Settling', (bench) => {
   });
 
   /** With sides of its own, where the takings of the dead do not last long. */
-  const impatient = (run: (own: Bench) => Promise<void>) => async () => {
-    const own = new Bench(column, impatientEndpointsOf(column.transport));
+  const impatient = (survivor: Side, run: (own: Bench) => Promise<void>) => async () => {
+    const own = new Bench(column, impatientEndpointsOf(column.transport, survivor));
     await own.open();
     await run(own).finally(() => own.close());
   };
@@ -75,7 +75,7 @@ inEachColumn('Settling', (bench) => {
     column,
     'Node → Python',
     'Node takes it and is killed, Python gets it',
-    impatient(async (own) => {
+    impatient('Python', async (own) => {
       const queue = await own.queue();
       await own.publish(queue, 'survives');
       const child = spawn(process.execPath, [...runTypeScript, taker, own.url, queue.name], {
@@ -93,7 +93,7 @@ inEachColumn('Settling', (bench) => {
     column,
     'Python → Node',
     'Python takes it and is killed, Node gets it',
-    impatient(async (own) => {
+    impatient('Node', async (own) => {
       const queue = await own.queue();
       await own.peer.call('publish', { body: pack('survives'), routing_key: queue.name });
       const doomed = await own.another();

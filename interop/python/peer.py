@@ -164,7 +164,7 @@ class Peer:
             if left <= 0:
                 break
             try:
-                self.connection.drain_events(timeout=min(left, 0.5))
+                self.connection.drain_events(timeout=min(left, 0.1))
             except socket.timeout:
                 pass
         taken, received[:] = received[:count], received[count:]

@@ -103,6 +103,14 @@ export class Bench {
     return queue;
   }
 
+  /** The bodies of so many messages, which Python takes: all that the queue has. */
+  async bodiesIn(name: string, count: number): Promise<unknown[]> {
+    const messages = count === 0 ? [] : await this.peer.take(name, { count });
+    const queue = new Queue(name, { noDeclare: true }).bind(this.connection);
+    await eventually(async () => (await queue.queueDeclare({ passive: true })).messageCount).toBe(0);
+    return bodies(messages);
+  }
+
   /** Publishes to a queue by its name. */
   async publish(queue: Queue | string, body: unknown, options: PublishOptions = {}): Promise<void> {
     const routingKey = typeof queue === 'string' ? queue : queue.name;

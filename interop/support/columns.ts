@@ -12,11 +12,13 @@ export interface Transport {
   /** Whether its messages are AMQP's own, or Kombu's envelope in a store. */
   readonly native: boolean;
   readonly peers: readonly PeerName[];
-  /** What Python is told when it connects. */
-  readonly pythonOptions?: Readonly<Record<string, unknown>>;
-  /** Where both can be told to give up soon on who has taken a message and is gone: ends that harm nobody else. */
-  readonly impatient?: (url: string) => Endpoints;
+  /** Where the tests are, when not where the URL of the broker says. */
+  readonly place?: (url: string) => string;
+  /** Where the survivor soon gives up the other side, which has taken a message and is gone: ends that harm nobody else. */
+  readonly impatient?: (url: string, survivor: Side) => Endpoints;
 }
+
+export type Side = 'Node' | 'Python';
 
 /** Where the two sides of a test connect. */
 export interface Endpoints {
@@ -47,11 +49,15 @@ const transports: readonly Transport[] = [
     title: 'Redis',
     client: { distribution: 'redis', title: 'redis-py' },
     native: false,
-    peers: ['current', 'old'],
-    impatient: (url) => {
-      // A database of its own: whoever sweeps there would take from the living of other tests, too.
-      const database = new URL('/1', url).href;
-      return { node: `${database}?lease=2&visibility_timeout=3&unacked_restore_interval=1`, python: database };
+    peers: ['current', 'previous', 'old'],
+    // Whoever sweeps a database takes from everybody in it: the impatient have one of their own.
+    place: (url) => new URL('/6', url).href,
+    impatient: (url, survivor) => {
+      const database = new URL('/7', url).href;
+      if (survivor === 'Python') {
+        return { node: `${database}?lease=600`, python: database, pythonOptions: { visibility_timeout: 1 } };
+      }
+      return { node: `${database}?visibility_timeout=1&unacked_restore_interval=0.2`, python: database };
     },
   },
 ];
@@ -66,12 +72,12 @@ export const columns: readonly Column[] = transports.flatMap((transport) =>
 );
 
 /** Where a column's tests connect. */
-export function endpointsOf({ name, pythonOptions }: Transport): Endpoints {
-  const url = brokerUrl(name);
-  return { node: url, python: url, ...(pythonOptions && { pythonOptions }) };
+export function endpointsOf({ name, place = (url) => url }: Transport): Endpoints {
+  const url = place(brokerUrl(name));
+  return { node: url, python: url };
 }
 
-/** The same, where takers who are gone are soon given up. */
-export function impatientEndpointsOf(transport: Transport): Endpoints {
-  return transport.impatient?.(brokerUrl(transport.name)) ?? endpointsOf(transport);
+/** The same, where the survivor soon gives up a taker who is gone. */
+export function impatientEndpointsOf(transport: Transport, survivor: Side): Endpoints {
+  return transport.impatient?.(brokerUrl(transport.name), survivor) ?? endpointsOf(transport);
 }

@@ -120,6 +120,8 @@ for _, field in ipairs(fields) do
     call('ZREM', INDEX, field)
   end
 end
+-- Nothing comes of it that would release the mutex.
+if #reply == 0 then call('DEL', P .. ARGV[1]) end
 return reply
 `;
 
