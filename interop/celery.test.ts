@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
 import { type Consumer, type Mailbox, PyDateTime } from 'wakame';
 import {
   TaskClient,
@@ -190,9 +190,11 @@ function define(bench: Bench): void {
   test('both', 'the examples do what they say', async () => {
     const example = (name: string, ...args: string[]) => {
       const file = fileURLToPath(new URL(`../examples/celery/${name}`, import.meta.url));
-      return spawn(process.execPath, [...runTypeScript, file, bench.url, ...args], {
+      const child = spawn(process.execPath, [...runTypeScript, file, bench.url, ...args], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
+      onTestFinished(() => void child.kill('SIGKILL'));
+      return child;
     };
     const printed = async (child: ReturnType<typeof example>) => {
       let text = '';
@@ -202,16 +204,14 @@ function define(bench: Bench): void {
       expect(await once(child, 'close')).toEqual([0, null]);
       return text;
     };
-    expect(await printed(example('call.ts', queue))).toBe(
-      '2 + 3 = 5\n4 + 5 = 9\n1 / 0: ZeroDivisionError: division by zero\n',
-    );
-    expect(await printed(example('control.ts'))).toContain(`${worker.hostname} { ok: 'pong' }`);
-
+    const [calling, controlling] = [printed(example('call.ts', queue)), printed(example('control.ts'))];
     const listening = example('events.ts');
     const working = example('worker.ts', nodeQueue);
     await Promise.all([once(listening.stdout, 'data'), once(working.stdout, 'data')]);
     const call = { task: 'js.upper', args: pack(['hello']), queue: nodeQueue };
     expect(unpacked(await python.call('call', call))).toEqual(pack('HELLO'));
+    expect(await calling).toBe('2 + 3 = 5\n4 + 5 = 9\n1 / 0: ZeroDivisionError: division by zero\n');
+    expect(await controlling).toContain(`${worker.hostname} { ok: 'pong' }`);
     await client.call('tasks.add', [1, 1], { queue });
     await once(listening.stdout, 'data');
     for (const child of [listening, working]) {

@@ -122,7 +122,9 @@ export class Bench {
 /** A group of tests for each column but those that `unless` has a reason against. A {@link Bench} is open in each. */
 export function inEachColumn(area: string, define: (bench: Bench) => void, unless: Unless = () => undefined): void {
   const chosen = columns.filter((column) => unless(column) === undefined);
-  describe.each(chosen.map((column) => ({ title: `${area}: ${column.key}`, column })))('$title', ({ column }) => {
+  const groups = chosen.map((column) => ({ title: `${area}: ${column.key}`, column }));
+  // The other side is a process that has to come into being and be heard: on a busy machine that takes its time.
+  describe.each(groups)('$title', { timeout: 60_000 }, ({ column }) => {
     const bench = new Bench(column);
     beforeAll(() => bench.open());
     afterAll(() => bench.close());
