@@ -3,6 +3,7 @@
  * docs/performance.md.
  *
  *   --rounds N      how often each is measured (default 5)
+ *   --ms N          milliseconds of CPU of each measurement, and of the warm-up before it (default 700)
  *   --only TEXT,…   only scenarios with one of these in `suite/scenario` or `suite/scenario/adapter`; nothing is written then
  *   --quick         one short round of a few: that it works, nothing else
  */
@@ -19,6 +20,7 @@ import { nullBrokerCases, rabbitmqCases } from './suites/amqp.ts';
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string' },
+    ms: { type: 'string' },
     only: { type: 'string' },
     quick: { type: 'boolean', default: false },
   },
@@ -26,7 +28,9 @@ const { values } = parseArgs({
 const quick = values.quick;
 const rounds = quick ? 1 : Number(values.rounds ?? 5);
 if (!Number.isInteger(rounds) || rounds < 1) throw new RangeError(`--rounds must be a whole number above 0`);
-const times = quick ? { warmUp: 30, measure: 30 } : { warmUp: 700, measure: 700 };
+const ms = Number(values.ms ?? (quick ? 30 : 700));
+if (!(ms > 0)) throw new RangeError('--ms must be a number above 0');
+const times = { warmUp: ms, measure: ms };
 const only = values.only?.split(',');
 
 /** With --quick: every participant once, and ours a little more. */
