@@ -11,11 +11,16 @@
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { brokersNamed, release, up } from '../scripts/lib/brokers/index.ts';
+import { startRedis } from '../scripts/lib/brokers/redis.ts';
+import { fetchKombu } from './lib/kombu.ts';
 import { fetchPeers } from './lib/peers.ts';
 import { startServer, stopServers } from './lib/processes.ts';
 import { type Case, type Result, runRounds } from './lib/run.ts';
 import { report, writeReport } from './report.ts';
-import { nullBrokerCases, rabbitmqCases } from './suites/amqp.ts';
+import { nullBroker, nullBrokerCases, rabbitmq, rabbitmqCases } from './suites/amqp.ts';
+import { local, localCases } from './suites/local.ts';
+import { redis, redisCases } from './suites/redis.ts';
+import type { Suite, Wanted } from './suites/suite.ts';
 
 const { values } = parseArgs({
   options: {
@@ -34,33 +39,54 @@ const times = { warmUp: ms, measure: ms };
 const only = values.only?.split(',');
 
 /** With --quick: every participant once, and ours a little more. */
-const QUICK = /^(confirm-256\/|(publish-celery|consume-json|consumers-100|round-trip|unconfirmed)\/wakame)/;
+const QUICK =
+  /^(confirm-256\/(?!kombu)|memory-cycle\/wakame|(publish-celery|consume-json|consumers-100|round-trip|unconfirmed)\/wakame)/;
 
-function wantedIn(suite: string): (scenario: string, adapter: string) => boolean {
+function wantedIn(suite: Suite): Wanted {
   return (scenario, adapter) => {
     if (quick) return QUICK.test(`${scenario}/${adapter}`);
-    const name = `${suite}/${scenario}/${adapter}`;
+    const name = `${suite.name}/${scenario}/${adapter}`;
     return only?.some((text) => name.includes(text)) ?? true;
   };
 }
 
+/** What is to be done at the end. */
+const cleanUp: (() => Promise<void>)[] = [];
+
 async function main(): Promise<Result[]> {
   await fetchPeers();
+  if (!quick) await fetchKombu();
   const port = await startServer(fileURLToPath(new URL('amqp/null-broker.ts', import.meta.url)));
   const cases: Case[] = nullBrokerCases({
-    ...{ url: `amqp://guest:guest@127.0.0.1:${port}/`, ...times, wanted: wantedIn('null broker') },
+    ...{ url: `amqp://guest:guest@127.0.0.1:${port}/`, ...times, wanted: wantedIn(nullBroker) },
   });
-  if (!quick) cases.push(...(await realBrokers()));
+  cases.push(...localCases(times, wantedIn(local)));
+  if (!quick) cases.push(...(await onRabbitmq()), ...(await onRedis()));
   return await runRounds(cases, rounds);
 }
 
-async function realBrokers(): Promise<Case[]> {
-  const wanted = wantedIn('RabbitMQ');
-  const probe = rabbitmqCases({ url: '', ...times, wanted });
-  if (probe.length === 0) return [];
-  const [rabbitmq] = brokersNamed(['rabbitmq']);
-  const { variables } = await up(rabbitmq!, { keep: false });
-  return rabbitmqCases({ url: variables.WAKAME_TEST_RABBITMQ_URL ?? '', ...times, wanted });
+async function onRabbitmq(): Promise<Case[]> {
+  const wanted = wantedIn(rabbitmq);
+  const cases = (url: string) => rabbitmqCases({ url, ...times, wanted });
+  if (cases('').length === 0) return [];
+  const [broker] = brokersNamed(['rabbitmq']);
+  const { variables } = await up(broker!, { keep: false });
+  return cases(variables.WAKAME_TEST_RABBITMQ_URL ?? '');
+}
+
+/** A server of its own, since it is emptied again and again, and writes nothing to any disk. */
+async function onRedis(): Promise<Case[]> {
+  const wanted = wantedIn(redis);
+  const cases = (url: string, clear: () => Promise<void>) => redisCases({ url, ...times, wanted, clear });
+  if (cases('', async () => {}).length === 0) return [];
+  const [broker] = brokersNamed(['redis']);
+  await up(broker!, { keep: false });
+  const server = await startRedis({ name: 'bench', config: 'appendonly no\nsave ""' });
+  cleanUp.push(() => server.kill());
+  return cases(server.url, async () => {
+    await server.kill();
+    await server.start({ fresh: true });
+  });
 }
 
 try {
@@ -69,5 +95,6 @@ try {
   if (!quick && only === undefined) writeReport(results, rounds);
 } finally {
   stopServers();
+  for (const step of cleanUp) await step();
   if (!quick) await release();
 }

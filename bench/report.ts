@@ -4,10 +4,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem, type } from 'node:os';
 import { join } from 'node:path';
 import { root } from '../scripts/setup.mjs';
+import { kombuVersions } from './lib/kombu.ts';
 import { peers } from './lib/peers.ts';
 import { type Figure, type Result, ratios, spread } from './lib/run.ts';
 import { markdown, resultTable, short } from './lib/table.ts';
-import { adapters as amqpAdapters, titles as amqpTitles } from './suites/amqp.ts';
+import { nullBroker, rabbitmq } from './suites/amqp.ts';
+import { local } from './suites/local.ts';
+import { redis } from './suites/redis.ts';
 import { type Target, targets } from './targets.ts';
 
 const FIGURES: readonly (readonly [Figure, string])[] = [
@@ -19,16 +22,20 @@ const FIGURES: readonly (readonly [Figure, string])[] = [
   ['rss', 'Peak resident memory of the process, bytes'],
 ];
 
+const suites = [nullBroker, rabbitmq, redis, local];
+
 /** All tables, in Markdown; without `withTargets` only what was measured, which in a short run says little. */
 export function report(results: readonly Result[], withTargets = true): string {
   const parts: string[] = [];
-  for (const [suite, ofSuite] of Map.groupBy(results, (one) => one.suite)) {
-    parts.push(`### ${suite}`);
-    const present = amqpAdapters.filter((adapter) => ofSuite.some((one) => one.adapter === adapter));
+  for (const { name, adapters, titles } of suites) {
+    const ofSuite = results.filter(({ suite }) => suite === name);
+    if (ofSuite.length === 0) continue;
+    parts.push(`### ${name}`);
+    const present = adapters.filter((adapter) => ofSuite.some((one) => one.adapter === adapter));
     for (const [figure, title] of FIGURES) {
-      if (figure === 'rss' && suite !== 'null broker') continue;
+      if (figure === 'rss' && name !== nullBroker.name) continue;
       if (!ofSuite.some((one) => spread(one, figure) !== undefined)) continue;
-      parts.push(`**${title}**`, resultTable(ofSuite, figure, amqpTitles, present));
+      parts.push(`**${title}**`, resultTable(ofSuite, figure, titles, present));
     }
   }
   const checked = withTargets ? targetTable(results) : undefined;
@@ -61,8 +68,9 @@ function targetRow(target: Target, results: readonly Result[]): string[] | undef
   const limit = atMost ?? atLeast ?? 0;
   const met = atMost === undefined ? measured.median >= limit : measured.median <= limit;
   const sign = atMost === undefined ? '≥' : '≤';
-  const unit = than === undefined ? (figure === 'cpu' ? ' µs' : '') : ` × ${than}`;
-  const title = amqpTitles.find(([id]) => id === scenario)?.[1] ?? scenario;
+  const unit = than === undefined ? (figure === 'cpu' ? ' µs' : figure === 'rate' ? '/s' : '') : ` × ${than}`;
+  const titles = suites.find(({ name }) => name === suite)?.titles;
+  const title = titles?.find(([id]) => id === scenario)?.[1] ?? scenario;
   const range = measured.min === measured.max ? '' : ` (${short(measured.min)}–${short(measured.max)})`;
   const what = `${FIGURE_NAMES[figure]} ${sign} ${fraction(limit)}${unit}`;
   return [`${suite}: ${title}`, ours, what, `${short(measured.median)}${range}`, met ? 'met' : '**not met**'];
@@ -93,6 +101,6 @@ function conditions(rounds: number): string {
   return [
     `${new Date().toISOString().slice(0, 10)}, commit ${commit}, Node ${process.version}, ${type()} ${release()},`,
     `${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${Math.round(totalmem() / 2 ** 30)} GiB.`,
-    `Peers: ${versions.join(', ')}. Medians of ${rounds} rounds (lowest–highest).`,
+    `Peers: ${versions.join(', ')}, ${kombuVersions}. Medians of ${rounds} rounds (lowest–highest).`,
   ].join(' ');
 }

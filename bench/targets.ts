@@ -15,6 +15,9 @@ export interface Target {
 }
 
 const nullBroker = { suite: 'null broker', ours: 'wakame-amqp', figure: 'cpu' } as const;
+const rabbitmq = { suite: 'RabbitMQ', ours: 'wakame-amqp' } as const;
+const redis = { suite: 'Redis', ours: 'wakame' } as const;
+const local = { suite: 'one process', ours: 'wakame' } as const;
 
 function below(scenario: string, limits: Readonly<Record<string, number>>, figure: Figure = 'cpu'): Target[] {
   return Object.entries(limits).map(([than, atMost]) => ({ ...nullBroker, figure, scenario, than, atMost }));
@@ -38,4 +41,22 @@ export const targets: readonly Target[] = [
     { ...nullBroker, ours: 'wakame', scenario, than: 'amqplib', atMost: 1 / 2 },
     { ...nullBroker, ours: 'wakame', scenario, than: undefined, atMost: 2 },
   ]),
+  { ...rabbitmq, figure: 'rate', scenario: 'publish-100', than: 'raw', atLeast: 0.95 },
+  { ...rabbitmq, figure: 'rate', scenario: 'confirm-256', than: 'raw', atLeast: 0.95 },
+  { ...rabbitmq, figure: 'rate', scenario: 'consume-ack-100', than: 'raw', atLeast: 0.95 },
+  ...(['amqplib', 'rabbitmq-client', 'cloudamqp'] as const).flatMap((than): Target[] => [
+    { ...rabbitmq, figure: 'cpu', scenario: 'confirm-256', than, atMost: 1 / 2 },
+    { ...rabbitmq, figure: 'cpu', scenario: 'consume-ack-100', than, atMost: 1 / 2 },
+  ]),
+  { ...redis, figure: 'cpu', scenario: 'enqueue', than: 'bullmq', atMost: 1 / 4 },
+  { ...redis, figure: 'rate', scenario: 'enqueue', than: undefined, atLeast: 250_000 },
+  { ...redis, figure: 'cpu', scenario: 'take', than: undefined, atMost: 8 },
+  { ...redis, figure: 'rate', scenario: 'take', than: 'bullmq', atLeast: 3 },
+  { ...redis, figure: 'rate', scenario: 'take', than: 'kombu', atLeast: 30 },
+  { ...local, figure: 'cpu', scenario: 'memory-cycle', than: undefined, atMost: 2 },
+  { ...local, figure: 'rate', scenario: 'memory-cycle', than: 'kombu', atLeast: 6 },
+  { ...local, figure: 'cpu', scenario: 'envelope-encode-100', than: undefined, atMost: 0.7 },
+  { ...local, figure: 'cpu', scenario: 'envelope-decode-100', than: undefined, atMost: 0.8 },
+  { ...local, figure: 'cpu', scenario: 'envelope-encode-64k', than: undefined, atMost: 12 },
+  { ...local, figure: 'cpu', scenario: 'envelope-decode-64k', than: undefined, atMost: 12 },
 ];

@@ -3,37 +3,43 @@ import { fileURLToPath } from 'node:url';
 import { connect } from '@wakame/amqp';
 import { celeryBody, celeryProperties, jsonText } from '../amqp/messages.ts';
 import { type Scenario, scenarios } from '../amqp/scenarios.ts';
+import { kombuCommand } from '../lib/kombu.ts';
 import type { Case } from '../lib/run.ts';
+import type { Suite, Times, Wanted } from './suite.ts';
 
-export const adapters = ['raw', 'raw-lib', 'wakame-amqp', 'wakame', 'amqplib', 'rabbitmq-client', 'cloudamqp'] as const;
+const adapters = [
+  ...['raw', 'raw-lib', 'wakame-amqp', 'wakame', 'amqplib', 'rabbitmq-client', 'cloudamqp', 'kombu'],
+] as const;
+/** What kombu/measure.py knows. */
+const OF_KOMBU: readonly string[] = ['publish-100', 'consume-ack-100'];
 
 const program = fileURLToPath(new URL('../amqp/measure.ts', import.meta.url));
 
-/** Milliseconds of each measurement. */
-export interface Times {
-  readonly warmUp: number;
-  readonly measure: number;
-}
-
 interface Options extends Times {
   readonly url: string;
-  /** Names of scenarios and adapters; undefined: all. */
-  readonly wanted: (scenario: string, adapter: string) => boolean;
+  readonly wanted: Wanted;
 }
 
-function commandFor(adapter: string, scenario: string, { url, warmUp, measure }: Options, most: number): string[] {
+function commandFor(
+  adapter: string,
+  scenario: string,
+  { url, warmUp, measure }: Options,
+  most: number,
+): readonly string[] {
+  if (adapter === 'kombu') return kombuCommand(scenario, url, { warmUp, measure, most });
   const args = [adapter, scenario, url, warmUp, measure, most].map(String);
   return [process.execPath, '--expose-gc', program, ...args];
 }
 
-/** `limit`: no library makes these. */
 function measurable(scenario: string, adapter: string): boolean {
+  if (adapter === 'kombu') return OF_KOMBU.includes(scenario);
+  // These are about what libraries keep.
   if (scenario === 'unconfirmed' || scenario === 'idle-channels') return !adapter.startsWith('raw');
   return true;
 }
 
 export function nullBrokerCases(options: Options): Case[] {
-  return casesOf(options, Object.keys(scenarios), 'null broker', () => ({ most: 1e12 }));
+  return casesOf(options, Object.keys(scenarios), nullBroker.name, () => ({ most: 1e12 }));
 }
 
 /** Messages put into a queue before they are consumed: more would only make the preparation longer. */
@@ -41,7 +47,7 @@ const STOCK = 60_000;
 
 export function rabbitmqCases(options: Options): Case[] {
   const names = Object.entries(scenarios).flatMap(([name, { broker }]) => (broker === 'none' ? [] : name));
-  return casesOf(options, names, 'RabbitMQ', (scenario) => {
+  return casesOf(options, names, rabbitmq.name, (scenario) => {
     const { broker, queue, bytes } = scenarioFacts(scenario);
     const stock = Math.min(STOCK, Math.floor(256e6 / Math.max(bytes, 1)));
     if (broker === 'drains') return { most: stock, prepare: () => prepareQueue(options.url, queue, stock) };
@@ -110,7 +116,7 @@ async function prepareQueue(url: string, queue: string, stock: number): Promise<
   }
 }
 
-export const titles: readonly (readonly [string, string])[] = Object.entries(scenarios).map(([id, { title }]) => [
-  id,
-  title,
-]);
+const titles = Object.entries(scenarios).map(([id, { title }]) => [id, title] as const);
+
+export const nullBroker: Suite = { name: 'null broker', adapters, titles };
+export const rabbitmq: Suite = { name: 'RabbitMQ', adapters, titles };
