@@ -29,6 +29,7 @@ export interface Worker {
   readonly language: string;
   readonly startedAt: number;
   awakeAt: number | undefined;
+  readyAt: number | undefined;
   killedAt: number | undefined;
   toldAt: number | undefined;
   finishedAt: number | undefined;
@@ -136,6 +137,7 @@ function add(history: History, deliveries: Map<string, Delivery>, record: Ledger
           language,
           startedAt: at,
           awakeAt: undefined,
+          readyAt: undefined,
           killedAt: undefined,
           toldAt: undefined,
         },
@@ -202,6 +204,9 @@ function tell(history: History, deliveries: Map<string, Delivery>, record: Telli
     case 'awake':
       worker.awakeAt = at;
       return;
+    case 'ready':
+      worker.readyAt = at;
+      return;
     case 'lost':
       worker.losses.push(at);
       return;
@@ -223,8 +228,6 @@ function tell(history: History, deliveries: Map<string, Delivery>, record: Telli
     case 'ended':
       worker.endedAt = at;
       worker.end = record.signal ?? `exit code ${record.code}`;
-      return;
-    default: // 'ready': nobody asks for it.
       return;
   }
 }

@@ -1,5 +1,5 @@
 /** How long it took after each fault until messages flowed again, and whether everybody came back. */
-import type { Fault, History } from './history.ts';
+import type { Fault, History, Worker } from './history.ts';
 import { hitsPlace } from './hits.ts';
 
 /** Milliseconds from the end of one fault, unless another one followed too soon. */
@@ -66,6 +66,12 @@ function waitOf(
   return excused > 0 || !livedThrough(history, place, fault.from, until) ? undefined : wait;
 }
 
+/** Of a life that was killed before it was ready: its end. */
+function endOfStart({ startedAt, awakeAt, readyAt, killedAt, endedAt }: Worker): number {
+  if (readyAt === undefined && killedAt !== undefined) return killedAt;
+  return awakeAt ?? endedAt ?? startedAt;
+}
+
 /** Whether one process was at this place all the time. */
 function livedThrough(history: History, place: string, from: number, until: number): boolean {
   const lives = [...history.workers.values()].filter((worker) => worker.place === place);
@@ -79,7 +85,7 @@ function troubled(history: History, place: string, from: number, until: number):
     .map((fault) => [fault.from, fault.until + 1000] as const);
   const starts = [...history.workers.values()]
     .filter((worker) => worker.place === place)
-    .map(({ startedAt, awakeAt, endedAt }) => [startedAt, awakeAt ?? endedAt ?? startedAt] as const);
+    .map((worker) => [worker.startedAt, endOfStart(worker)] as const);
   const spans = [...faults, ...starts]
     .map(([start, end]) => [Math.max(from, start), Math.min(until, end)] as const)
     .filter(([start, end]) => start < end)

@@ -294,11 +294,22 @@ describe('coming back after a fault', () => {
         .over()
         .send(1)
         .kill('a.1')
-        .start('a.2', 'consumer', { awake: false })
+        .start('a.2', 'consumer', { ready: false })
         .wait(wait)
         .add({ event: 'awake', by: 'a.2' });
     expect(broken(log(1500).take('a.2', 1).end())).toEqual([]);
     expect(broken(log(1500).wait(1500).take('a.2', 1).end())).toEqual(['silent']);
+  });
+
+  it('a consumer whose successors are killed before they are ready', () => {
+    const log = (ready: boolean) => {
+      const begun = new Log().fault('cut', ['a']).over().send(1).kill('a.1').start('a.2', 'consumer', { ready: false });
+      begun.add({ event: 'awake', by: 'a.2' });
+      if (ready) begun.add({ event: 'ready', by: 'a.2' });
+      return begun.wait(1500).kill('a.2').start('a.3').take('a.3', 1).end();
+    };
+    expect(broken(log(false))).toEqual([]);
+    expect(broken(log(true))).toEqual(['silent']);
   });
 
   it('is not measured of a worker that was killed: a process takes its time to start', () => {

@@ -41,10 +41,11 @@ export class Log {
     return this;
   }
 
-  start(by: string, role: 'producer' | 'consumer' = 'consumer', options: { awake?: boolean } = {}): this {
+  start(by: string, role: 'producer' | 'consumer' = 'consumer', options: { ready?: boolean } = {}): this {
     this.#started.push(by);
     this.add({ event: 'started', by, role, language: 'node' });
-    if (options.awake !== false) this.records.push({ at: this.at, event: 'awake', by });
+    if (options.ready !== false)
+      this.records.push({ at: this.at, event: 'awake', by }, { at: this.at, event: 'ready', by });
     return this;
   }
 
