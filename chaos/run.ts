@@ -15,7 +15,7 @@ const LONGEST_START = 180_000;
 /** Without any delivery, once nothing is published any more and not everything confirmed has been delivered. */
 const LONGEST_SILENCE = 60_000;
 /** A fault's beginning, and its end: a cluster takes its time until a node is one of it again. */
-const LONGEST_STEP = 240_000;
+const LONGEST_STEP = 600_000;
 /** Two kills a minute of every place, and at least as many for so many messages. */
 const KILLS_A_SECOND = 1 / 5;
 const MESSAGES_A_KILL = 450;

@@ -16,7 +16,7 @@ export interface ServerControl {
 /** Starts it again. Resolves with the time at which it took connections, which is before all of it is up. */
 export async function startAgain(server: ServerControl): Promise<number> {
   let listeningAt: number | undefined;
-  const listening = waitUntil(`port ${server.port} opening`, 90_000, () => isListening(server.port)).then(() => {
+  const listening = waitUntil(`port ${server.port} opening`, 200_000, () => isListening(server.port)).then(() => {
     listeningAt = now();
   });
   await Promise.all([server.start(), listening]);

@@ -63,8 +63,8 @@ export async function openCluster({ name, perSecond }: StandOptions): Promise<St
     ];
     const isBack = async (index: number) => {
       const server = servers[index] as RabbitmqServer;
-      await waitUntil(`node ${index + 1} serving`, 90_000, () => isListening(server.port));
-      await waitUntil(`node ${index + 1} among the others`, 90_000, async () => {
+      await waitUntil(`node ${index + 1} serving`, 200_000, () => isListening(server.port));
+      await waitUntil(`node ${index + 1} among the others`, 200_000, async () => {
         const status = JSON.parse(await first.ctl('cluster_status', '--formatter', 'json').catch(() => '{}'));
         return (status as { running_nodes?: string[] }).running_nodes?.length === NODES;
       });

@@ -253,7 +253,7 @@ export class RabbitmqServer implements Server {
       child.unref();
     }
     try {
-      await waitUntil(`RabbitMQ listening on port ${amqp}`, 60 * second, async () => {
+      await waitUntil(`RabbitMQ listening on port ${amqp}`, 180 * second, async () => {
         if (failure !== undefined) throw new Error(failure);
         return isListening(amqp);
       });
@@ -265,7 +265,7 @@ export class RabbitmqServer implements Server {
 
   /** `await_startup` waits for the boot to end, but fails at once as long as the node is not yet registered. */
   async #awaitStartup(): Promise<void> {
-    const deadline = performance.now() + 60 * second;
+    const deadline = performance.now() + 180 * second;
     for (;;) {
       try {
         await this.ctl('await_startup');
