@@ -50,27 +50,37 @@ const MEMORY: Kind = {
 };
 
 const rabbitmq = process.env.WAKAME_TEST_RABBITMQ_URL;
+const redis = process.env.WAKAME_TEST_REDIS_URL;
 
-const RABBITMQ: Kind = {
-  name: 'rabbitmq',
-  url: async (id) => {
-    const target = new URL(rabbitmq ?? '');
-    const proxy = await startFaultProxy({ host: target.hostname, port: Number(target.port || 5672) });
+/** A server, through a proxy that breaks connections. */
+function served(name: string, server: string | undefined, port: number): Kind[] {
+  if (server === undefined) return [];
+  const url = async (id: string) => {
+    const target = new URL(server);
+    const proxy = await startFaultProxy({ host: target.hostname, port: Number(target.port || port) });
     proxies.set(id, proxy);
-    return through(proxy, rabbitmq ?? '');
-  },
-  drop: async (id) => proxies.get(id)?.reset(),
-  end: async (id) => {
+    return through(proxy, server);
+  };
+  const end = async (id: string) => {
     await proxies.get(id)?.close();
     proxies.delete(id);
-  },
-};
+  };
+  return [{ name, url, drop: async (id) => proxies.get(id)?.reset(), end }];
+}
+
+const RABBITMQ = served('rabbitmq', rabbitmq, 5672);
+const REDIS = served('redis', redis, 6379);
 
 const unhandled: unknown[] = [];
 
-/** Runs a suite against every broker there is, each test with a connection of its own. Unhandled rejections fail it. */
+/** Runs a suite against a store and a real broker, each test with a connection of its own. Unhandled rejections fail it. */
 export function onEachBroker(title: string, suite: (bench: Bench) => void): void {
-  on(rabbitmq === undefined ? [MEMORY] : [MEMORY, RABBITMQ], title, suite);
+  on([MEMORY, ...RABBITMQ], title, suite);
+}
+
+/** The same, against Redis, too: what is built on channels alone is the conformance suite's there. */
+export function onEachTransport(title: string, suite: (bench: Bench) => void): void {
+  on([MEMORY, ...RABBITMQ, ...REDIS], title, suite);
 }
 
 /** The same, for what only a virtual transport has. */

@@ -10,7 +10,7 @@ import {
   producers,
   Queue,
 } from 'wakame';
-import { Count, eventually, failure, onEachBroker, onMemory } from '../messaging/support.js';
+import { Count, eventually, failure, onEachTransport, onMemory, sequence } from '../messaging/support.js';
 import { mailboxOf } from './support.js';
 
 describe('options', () => {
@@ -96,7 +96,7 @@ describe('options', () => {
 
 const box = new Mailbox('box', { connection: new Connection('memory://never') });
 
-onEachBroker('Mailbox', (bench) => {
+onEachTransport('Mailbox', (bench) => {
   test('on the wire: the request of a call, and that of a cast', async () => {
     const mailbox = mailboxOf(bench, { clock: new LamportClock(41) });
     const spy = bench.queue<{ ticket: string }>('spy', { exchange: mailbox.exchange });
@@ -312,6 +312,29 @@ onEachBroker('Mailbox', (bench) => {
     const [[ticket = ''] = []] = mailbox.unclaimed;
     expect(mailbox.unclaimed.take(ticket)).toHaveLength(2);
   });
+
+  test('a thousand calls of fifty concurrent collectors to ten nodes: every reply comes to its caller', async () => {
+    const names = sequence(10).map((n) => `node${n}`);
+    const namespace = mailboxOf(bench).namespace;
+    const mailboxes = sequence(5).map(() => new Mailbox(namespace, { connection: bench.connect() }));
+    for (const [i, name] of names.entries()) {
+      const nodes = mailboxes[i % mailboxes.length] as Mailbox;
+      await nodes.node(name, { handlers: { whose: ({ call }) => `${call} by ${name}` } }).listen();
+    }
+    // Ten collectors on each connection, which share its reply queue; each makes twenty calls, one after the other.
+    const collectors = sequence(50).map(async (collector) => {
+      const mailbox = mailboxes[collector % mailboxes.length] as Mailbox;
+      for (const turn of sequence(20)) {
+        const call = `${collector}.${turn}`;
+        const asked = [names[(collector + turn) % 10], names[(collector + 2 * turn + 1) % 10]] as string[];
+        const replies = await mailbox.call(asked, 'whose', { call }, { timeout: 60_000 });
+        const values = replies.map(({ value }) => value);
+        expect(new Set(values)).toEqual(new Set(asked.map((name) => `${call} by ${name}`)));
+      }
+    });
+    await Promise.all(collectors);
+    expect(mailboxes.map(({ unclaimed }) => unclaimed.size)).toEqual([0, 0, 0, 0, 0]);
+  }, 240_000);
 });
 
 onMemory('Mailbox over the virtual transport', (bench) => {

@@ -14,7 +14,7 @@ import {
 } from 'wakame';
 import { deferred } from '../../src/util/deferred.js';
 import { resetWarnings } from '../../src/util/warnings.js';
-import { Count, eventually, failure, onEachBroker, sequence } from '../messaging/support.js';
+import { Count, eventually, failure, onEachTransport, sequence } from '../messaging/support.js';
 import { mailboxOf } from './support.js';
 
 const box = new Mailbox('box', { connection: new Connection('memory://never') });
@@ -144,7 +144,7 @@ test('an unheard failure of a command that wants no reply is warned of, once for
   expect(warnings).toEqual(["command 'nope' failed on node 'quiet': KeyError: nope"]);
 });
 
-onEachBroker('Node', (bench) => {
+onEachTransport('Node', (bench) => {
   test('commands are carried out one by one, in order, unless told otherwise', async () => {
     const mailbox = mailboxOf(bench);
     for (const concurrency of [undefined, 5]) {

@@ -8,7 +8,7 @@ export function mailboxOf(bench: Bench, options: MailboxOptions = {}): Mailbox {
   const mailbox = new Mailbox(bench.name('box'), { connection: bench.connection, ...options });
   if (!bench.url.startsWith('memory:')) {
     onTestFinished(async () => {
-      const tidy = new Connection(process.env.WAKAME_TEST_RABBITMQ_URL);
+      const tidy = new Connection(bench.url);
       await tidy.channel().exchangeDelete(mailbox.exchange.name);
       await tidy.channel().exchangeDelete(mailbox.replyExchange.name);
       await tidy.close();
