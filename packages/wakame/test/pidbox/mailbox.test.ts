@@ -326,7 +326,7 @@ onEachTransport('Mailbox', (bench) => {
       const mailbox = mailboxes[collector % mailboxes.length] as Mailbox;
       for (const turn of sequence(20)) {
         const call = `${collector}.${turn}`;
-        const asked = [names[(collector + turn) % 10], names[(collector + 2 * turn + 1) % 10]] as string[];
+        const asked = [names[(collector + turn) % 10], names[(collector + turn + 1 + (turn % 9)) % 10]] as string[];
         const replies = await mailbox.call(asked, 'whose', { call }, { timeout: 60_000 });
         const values = replies.map(({ value }) => value);
         expect(new Set(values)).toEqual(new Set(asked.map((name) => `${call} by ${name}`)));
