@@ -5,6 +5,7 @@
  *   --rounds N      how often each is measured (default 5)
  *   --ms N          milliseconds of CPU of each measurement, and of the warm-up before it (default 700)
  *   --only TEXT,…   only scenarios with one of these in `suite/scenario` or `suite/scenario/adapter`; nothing is written then
+ *   --growth        only the plots of docs/performance/: how cost grows with size and number (part of a whole run, too)
  *   --quick         one short round of a few: that it works, nothing else
  */
 
@@ -12,6 +13,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { brokersNamed, release, up } from '../scripts/lib/brokers/index.ts';
 import { startRedis } from '../scripts/lib/brokers/redis.ts';
+import { curveCases, curves } from './growth/curves.ts';
+import { writePlots } from './growth/write.ts';
 import { fetchKombu } from './lib/kombu.ts';
 import { fetchPeers } from './lib/peers.ts';
 import { startServer, stopServers } from './lib/processes.ts';
@@ -27,6 +30,7 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     ms: { type: 'string' },
     only: { type: 'string' },
+    growth: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
   },
 });
@@ -37,6 +41,7 @@ const ms = Number(values.ms ?? (quick ? 30 : 700));
 if (!(ms > 0)) throw new RangeError('--ms must be a number above 0');
 const times = { warmUp: ms, measure: ms };
 const only = values.only?.split(',');
+const growth = values.growth || (!quick && only === undefined);
 
 /** With --quick: every participant once, and ours a little more. */
 const QUICK =
@@ -55,14 +60,21 @@ const cleanUp: (() => Promise<void>)[] = [];
 
 async function main(): Promise<Result[]> {
   await fetchPeers();
-  if (!quick) await fetchKombu();
+  if (!quick && !values.growth) await fetchKombu();
   const port = await startServer(fileURLToPath(new URL('amqp/null-broker.ts', import.meta.url)));
-  const cases: Case[] = nullBrokerCases({
-    ...{ url: `amqp://guest:guest@127.0.0.1:${port}/`, ...times, wanted: wantedIn(nullBroker) },
-  });
+  const url = `amqp://guest:guest@127.0.0.1:${port}/`;
+  if (growth) writePlots(await runRounds(growthCases(url), rounds));
+  if (values.growth) return [];
+  const cases: Case[] = nullBrokerCases({ url, ...times, wanted: wantedIn(nullBroker) });
   cases.push(...localCases(times, wantedIn(local)));
   if (!quick) cases.push(...(await onRabbitmq()), ...(await onRedis()));
   return await runRounds(cases, rounds);
+}
+
+function growthCases(url: string): Case[] {
+  const shorter = { warmUp: ms / 2, measure: ms / 2 };
+  const chosen = curves.filter(({ id }) => only?.includes(id) ?? true);
+  return chosen.flatMap((curve) => curveCases(curve, url, shorter));
 }
 
 async function onRabbitmq(): Promise<Case[]> {
@@ -91,8 +103,8 @@ async function onRedis(): Promise<Case[]> {
 
 try {
   const results = await main();
-  console.log(report(results, !quick));
-  if (!quick && only === undefined) writeReport(results, rounds);
+  if (!values.growth) console.log(report(results, !quick));
+  if (!quick && !values.growth && only === undefined) writeReport(results, rounds);
 } finally {
   stopServers();
   for (const step of cleanUp) await step();

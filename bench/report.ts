@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem, type } from 'node:os';
 import { join } from 'node:path';
 import { root } from '../scripts/setup.mjs';
+import { plotLinks } from './growth/write.ts';
 import { kombuVersions } from './lib/kombu.ts';
 import { peers } from './lib/peers.ts';
 import { type Figure, type Result, ratios, spread } from './lib/run.ts';
@@ -89,7 +90,8 @@ export function writeReport(results: readonly Result[], rounds: number): void {
   const text = readFileSync(file, 'utf8');
   const [before, after] = [text.indexOf(BEGIN), text.indexOf(END)];
   if (before < 0 || after < before) throw new Error(`${file} lacks the marks of what is generated`);
-  const generated = `${BEGIN}\n\n${conditions(rounds)}\n\n${report(results)}\n\n`;
+  const parts = [BEGIN, conditions(rounds), report(results), '### How cost grows', plotLinks()];
+  const generated = `${parts.join('\n\n')}\n\n`;
   writeFileSync(file, text.slice(0, before) + generated + text.slice(after));
   console.log(`\nwritten: ${file}`);
 }

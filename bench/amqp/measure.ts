@@ -1,10 +1,10 @@
 /** One measurement of one client of AMQP, in a process of its own: `measure.ts <adapter> <scenario> <url> <warm-up> <measure> <most>`. */
 import type { Adapter } from './adapter.ts';
-import { scenarios } from './scenarios.ts';
+import { scenarioNamed } from './scenarios.ts';
 
 const [name, scenario, url, warmUp, measure, most] = process.argv.slice(2);
 const { adapter } = (await import(`./adapters/${name}.ts`)) as { readonly adapter: Adapter };
-const chosen = scenarios[scenario ?? ''];
+const chosen = scenarioNamed(scenario ?? '');
 if (chosen === undefined || url === undefined) throw new Error(`no scenario ${scenario}`);
 
 const budget = { warmUp: Number(warmUp), measure: Number(measure), most: Number(most) };

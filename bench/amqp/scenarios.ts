@@ -157,21 +157,24 @@ const idleChannels: Scenario = {
   },
 };
 
-const unconfirmed: Scenario = {
-  title: 'memory of 100,000 unconfirmed messages of 100 B',
-  broker: 'none',
-  async run(adapter, url) {
-    const publisher = await adapter.publisher(url, { confirm: true, channels: 1 });
-    const { body } = message(100);
-    return grown(async () => {
-      for (let i = 0; i < 100_000; i++) {
-        publisher.confirmed('hold', { body: Buffer.from(body), properties: undefined, json: undefined }, () => {}, 0);
-        if (i % 1000 === 999) await new Promise((resolve) => setImmediate(resolve));
-      }
-      await new Promise((resolve) => setTimeout(resolve, 200));
-    }, 100_000);
-  },
-};
+function holding(title: string, count: number): Scenario {
+  return {
+    title,
+    broker: 'none',
+    async run(adapter, url) {
+      const publisher = await adapter.publisher(url, { confirm: true, channels: 1 });
+      const { body } = message(100);
+      const publish = async (messages: number) => {
+        for (let i = 0; i < messages; i++) {
+          publisher.confirmed('hold', { body: Buffer.from(body), properties: undefined, json: undefined }, () => {}, 0);
+          if (i % 1000 === 999) await new Promise((resolve) => setImmediate(resolve));
+        }
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      };
+      return grown(() => publish(count), count);
+    },
+  };
+}
 
 async function grown(action: () => Promise<void>, count: number): Promise<Sample> {
   const collect = (globalThis as { gc?: () => void }).gc ?? (() => {});
@@ -212,5 +215,26 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   }),
   connect: connectTime,
   'idle-channels': idleChannels,
-  unconfirmed,
+  unconfirmed: holding('memory of 100,000 unconfirmed messages of 100 B', 100_000),
 };
+
+/** The same with one thing growing: `<scenario>@<how many>`. */
+export const growing: Readonly<Record<string, (count: number) => Scenario>> = {
+  'publish-size': (bytes) => publish(`publish ${bytes} B`, message(bytes)),
+  'consume-size': (bytes) => consume(`consume ${bytes} B`, { queue: `deliver-${bytes}`, ack: true }),
+  headers: (count) => {
+    const members = Array.from({ length: count }, (_, i) => [`header-${i}`, i % 2 === 0 ? `value ${i}` : i] as const);
+    return publish(`publish with ${count} headers`, message(100, { headers: Object.fromEntries(members) }));
+  },
+  channels: (count) => confirmed(`confirmed on ${count} channels`, message(100), Math.ceil(1000 / count), count),
+  consumers: (count) =>
+    consume(`consume + ack with ${count} consumers`, {
+      ...{ queue: 'deliver-100', ack: true, consumers: count, prefetch: Math.ceil(1000 / count) },
+    }),
+  unconfirmed: (count) => holding(`memory of ${count} unconfirmed messages`, count),
+};
+
+export function scenarioNamed(name: string): Scenario | undefined {
+  const [grown = '', count] = name.split('@');
+  return count === undefined ? scenarios[name] : growing[grown]?.(Number(count));
+}

@@ -2,6 +2,7 @@
 
 import type { Budget, Sample } from '../lib/sample.ts';
 import { envelopes } from './envelope.ts';
+import { queueLength, topicBindings } from './growth.ts';
 import { memoryCycle } from './memory.ts';
 
 const runs: Readonly<Record<string, (budget: Budget) => Promise<Sample>>> = {
@@ -9,8 +10,20 @@ const runs: Readonly<Record<string, (budget: Budget) => Promise<Sample>>> = {
   ...envelopes,
 };
 
+/** With one thing growing: `<scenario>@<how many>`. */
+const growing: Readonly<Record<string, (count: number, budget: Budget) => Promise<Sample>>> = {
+  'wakame/bindings': topicBindings,
+  'wakame/queue-length': queueLength,
+};
+
+function runNamed(name: string): ((budget: Budget) => Promise<Sample>) | undefined {
+  const [grown = '', count] = name.split('@');
+  const of = growing[grown];
+  return count === undefined ? runs[name] : of && ((budget) => of(Number(count), budget));
+}
+
 const [adapter, scenario, warmUp, measure] = process.argv.slice(2);
-const run = runs[`${adapter}/${scenario}`];
+const run = runNamed(`${adapter}/${scenario}`);
 if (run === undefined) throw new Error(`no scenario ${scenario} of ${adapter}`);
 const sample = await run({ warmUp: Number(warmUp), measure: Number(measure), most: Number.POSITIVE_INFINITY });
 const rss = process.resourceUsage().maxRSS * 1024;

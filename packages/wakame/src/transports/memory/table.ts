@@ -19,6 +19,19 @@ const destinationKey = (type: 'queue' | 'exchange', name: string) => `${type}\0$
 /** An exchange that AMQP predeclares: bindings may name it though nobody put it. */
 const UNDECLARED = { type: 'direct', durable: true, autoDelete: false, internal: false, arguments: {}, guessed: true };
 
+/** Its list of bindings is made when it is looked at: whoever makes thousands of them asks for the exchange before each. */
+function recordOf(settings: ExchangeSettings, { bindings, version }: Source): ExchangeRecord {
+  let list: readonly BindingRecord[] | undefined;
+  return {
+    ...settings,
+    get bindings() {
+      list ??= [...bindings.values()];
+      return list;
+    },
+    version: `${version}`,
+  };
+}
+
 /** Exchanges and bindings, shared by all connections to a broker. */
 export class MemoryTable implements RoutingTable {
   readonly coherent = true;
@@ -33,11 +46,7 @@ export class MemoryTable implements RoutingTable {
     const source = this.#sources.get(name);
     if (source === undefined) return undefined;
     if (known !== undefined && known === `${source.version}`) return 'unchanged';
-    source.record ??= {
-      ...(source.settings ?? { name, ...UNDECLARED }),
-      bindings: [...source.bindings.values()],
-      version: `${source.version}`,
-    };
+    source.record ??= recordOf(source.settings ?? { name, ...UNDECLARED }, source);
     return source.record;
   }
 

@@ -33,7 +33,8 @@ export class CompiledExchange {
   readonly alternate: string | undefined;
   /** The same routing key always gives the same: headers are not looked at. */
   readonly byKeyOnly: boolean;
-  readonly #index: Index;
+  /** Made for the first message: exchanges are asked for before each declaration, too. */
+  #index: Index | undefined;
 
   constructor(record: ExchangeRecord) {
     this.name = record.name;
@@ -43,10 +44,10 @@ export class CompiledExchange {
     const alternate = record.arguments['alternate-exchange'];
     this.alternate = typeof alternate === 'string' ? alternate : undefined;
     this.byKeyOnly = this.type !== 'headers';
-    this.#index = makeIndex(this.type, record.bindings);
   }
 
   match(message: StoredMessage, found: (binding: BindingRecord) => void): void {
+    this.#index ??= makeIndex(this.type, this.record.bindings);
     this.#index.match(message, found);
   }
 }

@@ -13,6 +13,7 @@ export function topicWords(key: string): string[] {
 
 /** Whether a binding key has a wildcard; if not, it takes the routing key equal to it and no other. */
 export function hasWildcard(bindingKey: string): boolean {
+  if (!bindingKey.includes('*') && !bindingKey.includes('#')) return false;
   return topicWords(bindingKey).some((word) => word === '*' || word === '#');
 }
 
