@@ -65,6 +65,11 @@ class Out {
     if (chunks.length > 1) socket.cork();
     for (const chunk of chunks) socket.write(chunk);
     if (chunks.length > 1) socket.uncork();
+    // All of it is written: the slab is filled from its beginning.
+    if (socket.writableLength === 0) {
+      this.at = 0;
+      this.from = 0;
+    }
     chunks.length = 0;
     this.#bytes = 0;
   }
