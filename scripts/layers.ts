@@ -128,6 +128,11 @@ export const layers: readonly Layer[] = [
     why: 'above transports/ no file names a broker',
   },
   {
+    files: 'packages/cli/src/',
+    mayImport: ['wakame', 'node:*', 'declared'],
+    why: 'the command line is an application: it uses the package as it is published',
+  },
+  {
     files: 'chaos/account/',
     mayImport: ['chaos/ledger/records.ts', ...pure],
     why: 'the account is a function of the log and of nothing else',

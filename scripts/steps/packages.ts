@@ -146,6 +146,10 @@ async function failedPrograms(packed: readonly Packed[], app: string): Promise<s
       ];
       await attempt(`${program} on Node ${version}`, executable, [program, ...urls]);
     }
+    const wakame = join('node_modules', '@wakame', 'cli', 'dist', 'main.js');
+    for (const url of ['memory://smoke', ...brokers]) {
+      await attempt(`wakame ping on Node ${version}`, executable, [wakame, '-u', url, 'ping', '--json']);
+    }
   }
   typesOfNode(join(root, 'node_modules', '@types', 'node'));
   await attempt('types', 'tsc', ['-p', 'tsconfig.json']);

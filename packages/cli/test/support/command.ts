@@ -1,0 +1,155 @@
+/** Runs the command `wakame`: as a process where signals, pipes or its end matter, else within this one. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { PassThrough, Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { afterAll } from 'vitest';
+import { Connection } from 'wakame';
+import { brokerUrl, rabbitmqManagementUrl } from '../../../../scripts/lib/brokers/environment.ts';
+import { runCommandLine } from '../../src/run.js';
+
+const loader = new URL('../../../wakame/test/support/source-loader.mjs', import.meta.url).href;
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+/** The broker of these tests, with where its lists are. */
+export const url = `${brokerUrl('rabbitmq')}?manager_port=${new URL(rabbitmqManagementUrl()).port}`;
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A command at work. */
+export class Running {
+  readonly process: ChildProcessWithoutNullStreams;
+  readonly ended: Promise<Ended>;
+  stdout = '';
+  stderr = '';
+  readonly #looks = new Set<() => void>();
+
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+    const { NO_COLOR: _, FORCE_COLOR: __, WAKAME_URL: ___, ...rest } = process.env;
+    this.process = spawn(process.execPath, ['--import', loader, main, ...args], {
+      env: { ...rest, WAKAME_URL: url, ...env },
+    });
+    this.process.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+      this.#look();
+    });
+    this.process.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+      this.#look();
+    });
+    // A command need not read its input.
+    this.process.stdin.on('error', () => undefined);
+    this.ended = once(this.process, 'close').then(([code, signal]) => {
+      this.#look();
+      return { code, signal, stdout: this.stdout, stderr: this.stderr };
+    });
+  }
+
+  /** Waits until `condition` holds for what was written; rejects when the command has ended before. */
+  async until(condition: (running: Running) => boolean): Promise<void> {
+    let over = false;
+    void this.ended.then(() => {
+      over = true;
+    });
+    while (!condition(this)) {
+      if (over) throw new Error(`the command has ended: ${this.stdout}${this.stderr}`);
+      await new Promise<void>((resolve) => this.#looks.add(resolve));
+    }
+  }
+
+  #look(): void {
+    for (const resolve of this.#looks) resolve();
+    this.#looks.clear();
+  }
+}
+
+/** Runs a command to its end within this process, which spares the time to start one. */
+export async function wakame(
+  args: readonly string[],
+  options: { readonly input?: string | Uint8Array; readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<Ended> {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const texts = [stdout, stderr].map((stream) => {
+    const chunks: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    return () => Buffer.concat(chunks).toString();
+  });
+  const own = Object.assign(new EventEmitter(), {
+    stdout,
+    stderr,
+    stdin: Readable.from([Buffer.from(options.input ?? '')], { objectMode: false }),
+    env: { PATH: process.env.PATH, WAKAME_URL: url, ...options.env },
+    exitCode: undefined,
+  });
+  const code = await runCommandLine(args, own as unknown as NodeJS.Process);
+  return { code, signal: null, stdout: texts[0]?.() ?? '', stderr: texts[1]?.() ?? '' };
+}
+
+/** Runs a command that has to succeed, and gives what it wrote. */
+export async function succeed(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await wakame(args);
+  if (code !== 0) throw new Error(`wakame ${args.join(' ')} ended with ${code}: ${stderr}`);
+  return stdout;
+}
+
+/** A connection for looking behind the command, and names that are deleted at the end. */
+export function bench(prefix: string) {
+  const connection = new Connection(url);
+  const channel = connection.channel();
+  const queues: string[] = [];
+  const exchanges: string[] = [];
+  afterAll(async () => {
+    for (const name of queues) await channel.queueDelete(name);
+    for (const name of exchanges) await channel.exchangeDelete(name);
+    await connection.close();
+  });
+  let last = 0;
+  const next = () => `${prefix}.${process.pid}.${++last}`;
+  return {
+    connection,
+    channel,
+    /** A name whose queue is deleted at the end, should there be one. */
+    queueName: (): string => {
+      const name = next();
+      queues.push(name);
+      return name;
+    },
+    exchangeName: (): string => {
+      const name = next();
+      exchanges.push(name);
+      return name;
+    },
+    async queue(options: { readonly arguments?: Readonly<Record<string, unknown>> } = {}): Promise<string> {
+      const name = next();
+      queues.push(name);
+      await channel.queueDeclare(name, { durable: true, ...options });
+      return name;
+    },
+    /** Puts numbered messages into a queue. */
+    async fill(queue: string, count: number): Promise<void> {
+      const producer = connection.producer();
+      await Promise.all(Array.from({ length: count }, (_, n) => producer.publish({ n }, { routingKey: queue })));
+    },
+    /** The numbers in a queue, in order; they stay there. */
+    async numbers(queue: string): Promise<number[]> {
+      const own = connection.channel();
+      const { messageCount } = await own.queueDeclare(queue, { passive: true });
+      const deliveries = await Promise.all(Array.from({ length: messageCount }, () => own.get(queue)));
+      const found = deliveries.flatMap((delivery) =>
+        delivery === undefined ? [] : (JSON.parse(Buffer.from(delivery.body).toString()) as { n: number }).n,
+      );
+      await own.close();
+      return found;
+    },
+    async depth(queue: string): Promise<number> {
+      return (await channel.queueDeclare(queue, { passive: true })).messageCount;
+    },
+  };
+}
+
+export const range = (count: number, from = 0): number[] => Array.from({ length: count }, (_, n) => n + from);
