@@ -1,7 +1,10 @@
 /** The tree of commands. */
 import { readFileSync } from 'node:fs';
 import { type Application, buildApplication, buildRouteMap, text_en } from '@stricli/core';
+import { bench } from './commands/bench.js';
+import { completion } from './commands/completion.js';
 import { consume } from './commands/consume.js';
+import { doctor } from './commands/doctor.js';
 import { get } from './commands/get.js';
 import { info } from './commands/info.js';
 import { list } from './commands/list.js';
@@ -39,6 +42,9 @@ export const app: Application<Context> = buildApplication(
       broadcast,
       call,
       celery,
+      bench,
+      doctor,
+      completion,
     },
     docs: {
       brief: 'Messages on every broker that Wakame knows',

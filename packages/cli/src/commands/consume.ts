@@ -115,7 +115,7 @@ export const consume = buildCommand({
   },
 });
 
-async function print({ out }: Connected, flags: Flags, deliveries: Deliveries): Promise<number> {
+async function print({ out, connection }: Connected, flags: Flags, deliveries: Deliveries): Promise<number> {
   const { channel } = deliveries;
   const format = flags.format ?? (out.json ? 'json' : 'pretty');
   const held: FromQueue[] = [];
@@ -130,8 +130,9 @@ async function print({ out }: Connected, flags: Flags, deliveries: Deliveries): 
       out.warn('the connection was lost before the message was acknowledged: it will come again');
     }
   }
-  // Those taken last go first, so that brokers that put messages in front keep their order.
-  for (const { delivery } of held.reverse()) await channel.reject(delivery.deliveryTag, { requeue: true });
+  // Where they are put in front, those taken last go first: the order stays.
+  if (connection.transport?.features.requeuePosition === 'front') held.reverse();
+  for (const { delivery } of held) await channel.reject(delivery.deliveryTag, { requeue: true });
   return handled;
 }
 
@@ -169,11 +170,14 @@ async function runPrograms(
     const what = `'${printable(command)}' ended with ${how} for a message of ${printable(queue)}`;
     const rejects = flags.onFailure === 'reject';
     if (flags.onFailure === 'stop') {
-      stop ??= new Failure(`${what}; it is back in its queue`);
+      // It goes back to its place with the channel, as do those that nobody has begun with.
+      stop ??= new Failure(`${what}; it is back in its place`);
       await deliveries.stop();
-    } else out.warn(`${what}: ${rejects ? 'rejected' : 'put back'}`);
+      return false;
+    }
+    out.warn(`${what}: ${rejects ? 'rejected' : 'put back'}`);
     // The pause comes first: what was put back would come again at once.
-    if (!rejects && stop === undefined) await pause(pauseAfter(failures), signal);
+    if (!rejects) await pause(pauseAfter(failures), signal);
     await channel.reject(delivery.deliveryTag, { requeue: !rejects });
     return rejects;
   };

@@ -11,8 +11,13 @@ import { runCommandLine } from '../../src/run.js';
 const loader = new URL('../../../wakame/test/support/source-loader.mjs', import.meta.url).href;
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
-/** The broker of these tests, with where its lists are. */
-export const url = `${brokerUrl('rabbitmq')}?manager_port=${new URL(rabbitmqManagementUrl()).port}`;
+export type BrokerName = 'rabbitmq' | 'redis';
+
+/** The URL of a broker; RabbitMQ's with where its lists are. */
+export function urlOf(broker: BrokerName): string {
+  if (broker === 'redis') return brokerUrl('redis');
+  return `${brokerUrl('rabbitmq')}?manager_port=${new URL(rabbitmqManagementUrl()).port}`;
+}
 
 export interface Ended {
   readonly code: number | null;
@@ -29,10 +34,10 @@ export class Running {
   stderr = '';
   readonly #looks = new Set<() => void>();
 
-  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  constructor(args: readonly string[], url: string) {
     const { NO_COLOR: _, FORCE_COLOR: __, WAKAME_URL: ___, ...rest } = process.env;
     this.process = spawn(process.execPath, ['--import', loader, main, ...args], {
-      env: { ...rest, WAKAME_URL: url, ...env },
+      env: { ...rest, WAKAME_URL: url },
     });
     this.process.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
@@ -69,9 +74,10 @@ export class Running {
 }
 
 /** Runs a command to its end within this process, which spares the time to start one. */
-export async function wakame(
+async function runHere(
+  url: string,
   args: readonly string[],
-  options: { readonly input?: string | Uint8Array; readonly env?: Readonly<Record<string, string>> } = {},
+  options: { readonly input?: string | Uint8Array } = {},
 ): Promise<Ended> {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const texts = [stdout, stderr].map((stream) => {
@@ -83,22 +89,16 @@ export async function wakame(
     stdout,
     stderr,
     stdin: Readable.from([Buffer.from(options.input ?? '')], { objectMode: false }),
-    env: { PATH: process.env.PATH, WAKAME_URL: url, ...options.env },
+    env: { PATH: process.env.PATH, WAKAME_URL: url },
     exitCode: undefined,
   });
   const code = await runCommandLine(args, own as unknown as NodeJS.Process);
   return { code, signal: null, stdout: texts[0]?.() ?? '', stderr: texts[1]?.() ?? '' };
 }
 
-/** Runs a command that has to succeed, and gives what it wrote. */
-export async function succeed(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await wakame(args);
-  if (code !== 0) throw new Error(`wakame ${args.join(' ')} ended with ${code}: ${stderr}`);
-  return stdout;
-}
-
 /** A connection for looking behind the command, and names that are deleted at the end. */
-export function bench(prefix: string) {
+export function bench(prefix: string, broker: BrokerName) {
+  const url = urlOf(broker);
   const connection = new Connection(url);
   const channel = connection.channel();
   const queues: string[] = [];
@@ -110,7 +110,19 @@ export function bench(prefix: string) {
   });
   let last = 0;
   const next = () => `${prefix}.${process.pid}.${++last}`;
+  const wakame = (args: readonly string[], options?: { readonly input?: string | Uint8Array }) =>
+    runHere(url, args, options);
   return {
+    url,
+    wakame,
+    /** Runs a command that has to succeed, and gives what it wrote. */
+    async succeed(...args: string[]): Promise<string> {
+      const { code, stdout, stderr } = await wakame(args);
+      if (code !== 0) throw new Error(`wakame ${args.join(' ')} ended with ${code}: ${stderr}`);
+      return stdout;
+    },
+    /** Starts a process. */
+    start: (...args: string[]) => new Running(args, url),
     connection,
     channel,
     /** A name whose queue is deleted at the end, should there be one. */
