@@ -184,7 +184,7 @@ export class SqlDriver implements Driver {
     const encoded = encodeAll(messages, { bodyEncoding: settings.bodyEncoding, payloadLimit });
     const transaction = options?.transaction;
     if (transaction !== undefined) return this.#open.within(transaction, (own) => own.storing.send(encoded));
-    return executor.submit('write', () => operations.storing.send(encoded));
+    return executor.merge('send', encoded, (all) => operations.storing.send(all));
   }
 
   async take(requests: readonly TakeRequest[], options: TakeOptions): Promise<readonly Taken[]> {
@@ -208,7 +208,7 @@ export class SqlDriver implements Driver {
   async settle(settlements: readonly Settlement[]): Promise<readonly boolean[]> {
     const { executor, operations } = this.#open;
     const keyed = settlements.map(({ lease, outcome }) => ({ lease: leaseKey(lease), outcome }));
-    const settled = await executor.submit('write', () => operations.settling.settle(keyed));
+    const settled = await executor.merge('settle', keyed, (all) => operations.settling.settle(all));
     for (const { lease } of keyed) this.#held.delete(lease.id);
     return settled;
   }

@@ -17,6 +17,18 @@ interface Job {
   readonly answer: Deferred<unknown>;
 }
 
+/** Items that one job is to do together, of several callers: until it is run, or something else is to be written. */
+interface Merged {
+  readonly items: unknown[];
+  readonly answer: Promise<readonly unknown[]>;
+}
+
+/** What may be done together with others of its kind: the order between the kinds does not matter. */
+export type MergedKind = 'send' | 'settle';
+
+/** Items of one job. */
+const MOST_MERGED = 1000;
+
 export interface ExecutorOptions {
   readonly session: Session;
   readonly errors: ErrorReader;
@@ -44,6 +56,7 @@ export interface ExecutorOptions {
 export class Executor {
   readonly #options: ExecutorOptions;
   #jobs: Job[] = [];
+  readonly #merged = new Map<MergedKind, Merged>();
   #state: 'idle' | 'running' | 'ended' = 'idle';
   #ended: unknown;
   #idle: Deferred<void> | undefined;
@@ -53,6 +66,41 @@ export class Executor {
   }
 
   submit<T>(mode: Mode, work: () => Steps<T>): Promise<T> {
+    // What is written after this is done after this.
+    if (mode === 'write') this.#merged.clear();
+    return this.#submit(mode, work);
+  }
+
+  /**
+   * Does something with items, of which each has a result: together with what others want done of this kind in the same turn. If that fails,
+   * it is tried with these items alone.
+   */
+  async merge<I, R>(
+    kind: MergedKind,
+    items: readonly I[],
+    work: (items: readonly I[]) => Steps<readonly R[]>,
+  ): Promise<readonly R[]> {
+    let merged = this.#merged.get(kind);
+    if (merged === undefined || merged.items.length >= MOST_MERGED) {
+      const all: I[] = [];
+      const answer = this.#submit('write', () => {
+        if (this.#merged.get(kind)?.items === all) this.#merged.delete(kind);
+        return work(all);
+      });
+      merged = { items: all, answer };
+      this.#merged.set(kind, merged);
+    }
+    const start = merged.items.length;
+    merged.items.push(...items);
+    try {
+      return (await merged.answer).slice(start, start + items.length) as R[];
+    } catch (error) {
+      if (merged.items.length === items.length) throw error;
+      return this.#submit('write', () => work(items));
+    }
+  }
+
+  #submit<T>(mode: Mode, work: () => Steps<T>): Promise<T> {
     if (this.#state === 'ended') return Promise.reject(this.#ended);
     const answer = deferred<T>();
     this.#jobs.push({ mode, work, answer: answer as Deferred<unknown> });
@@ -93,11 +141,12 @@ export class Executor {
     this.#idle = undefined;
   }
 
-  /** Reads are not made to wait for a lock that only writing needs. */
+  /** Reads are not made to wait for a lock that only writing needs; those after a write come along with it. */
   #nextGroup(): Job[] {
-    const [head] = this.#jobs;
+    const writes = this.#jobs[0]?.mode === 'write';
     let count = 1;
-    while (count < this.#jobs.length && count < MOST_TOGETHER && this.#jobs[count]?.mode === head?.mode) count++;
+    while (count < this.#jobs.length && count < MOST_TOGETHER && (writes || this.#jobs[count]?.mode === 'read'))
+      count++;
     return this.#jobs.splice(0, count);
   }
 
