@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { typed } from '@wakame/amqp';
 import { expect } from 'vitest';
-import { Decimal, Exchange, type Message, type PublishOptions, PyDateTime } from 'wakame';
+import { Decimal, Exchange, type Message, type PublishOptions, PyDate, PyDateTime, PyTime, Uuid } from 'wakame';
 import { bodies, eventually, inEachColumn, pack, take, unpacked } from './support/bench.ts';
 import { cell, type Unless } from './support/matrix.ts';
 
@@ -29,6 +29,21 @@ const properties: PublishOptions = {
 const wire = {
   ...{ delivery_mode: 1, priority: 7, correlation_id: 'an id', reply_to: 'a queue', expiration: '3600000' },
   ...{ message_id: 'é', timestamp: 1_700_000_000, type: 'a type', user_id: 'guest', app_id: 'an app' },
+};
+
+/** What Kombu's JSON has besides. */
+const typedHeaders = {
+  ...{ date: new PyDate('2024-02-29'), time: new PyTime('01:02:03.000004'), decimal: new Decimal('1.10') },
+  ...{
+    moment: new PyDateTime('2024-01-02T03:04:05.000006+00:00'),
+    uuid: new Uuid('12345678-1234-4678-9234-567812345678'),
+  },
+  ...{ bytes: Buffer.from([0xff, 0xfe]), list: [new Decimal('2')] },
+};
+
+const inJson: Unless = ({ transport, peer }) => {
+  if (transport.native) return 'AMQP has types of its own';
+  return peer === 'old' ? 'Kombu before 5.3 has no typed values in JSON' : undefined;
 };
 
 const inAmqp: Unless = ({ transport }) => (transport.native ? undefined : 'These are types of AMQP');
@@ -99,6 +114,32 @@ inEachColumn('Messages', (bench) => {
       });
     },
     inAmqp,
+  );
+
+  cell(
+    column,
+    'Node → Python',
+    'headers: dates, times, decimals, UUIDs, bytes as typed values',
+    async () => {
+      const queue = await bench.queue();
+      await bench.publish(queue, 1, { headers: typedHeaders });
+      const [message] = await bench.peer.take(queue.name);
+      expect(unpacked(message?.headers)).toEqual(pack(typedHeaders));
+    },
+    inJson,
+  );
+  cell(
+    column,
+    'Python → Node',
+    'headers: dates, times, decimals, UUIDs, bytes as typed values',
+    async () => {
+      const queue = await bench.queue();
+      const options = { routing_key: queue.name, headers: pack(typedHeaders) };
+      await bench.peer.call('publish', { body: pack(1), ...options });
+      const [message] = await take(bench.connection, queue);
+      expect(received(message)).toEqual(pack(typedHeaders));
+    },
+    inJson,
   );
 
   cell(column, 'Node → Python', 'properties', async () => {

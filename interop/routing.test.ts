@@ -1,9 +1,10 @@
 /** Exchanges, bindings and queues that one side declares and the other uses. */
 import { expect } from 'vitest';
 import { Exchange, Queue } from 'wakame';
-import { type Bench, eventually, inEachColumn, pack, take, unpacked } from './support/bench.ts';
+import { Bench, bodies, eventually, inEachColumn, pack, take, unpacked } from './support/bench.ts';
+import { endpointsOf } from './support/columns.ts';
 import { cell, type Unless } from './support/matrix.ts';
-import type { Peer } from './support/peer.ts';
+import type { Peer, PeerMessage } from './support/peer.ts';
 
 /** Keys, and which of the bindings below they match (0-9-1, section 3.1.3.3). */
 const topics: readonly (readonly [key: string, ...matches: string[]])[] = [
@@ -129,6 +130,43 @@ inEachColumn('Routing', (bench) => {
       expect(await queue.get()).toBeUndefined();
     },
     noHeaders,
+  );
+
+  cell(
+    column,
+    'both',
+    'a queue and a fanout exchange under a prefix of keys',
+    async () => {
+      const { node, python } = endpointsOf(column.transport);
+      const pythonOptions = { global_keyprefix: 'interop.prefix.' };
+      const url = `${node}?global_keyprefix=${pythonOptions.global_keyprefix}`;
+      const own = new Bench(column, { node: url, python, pythonOptions });
+      await own.open();
+      try {
+        const queue = await own.queue();
+        await own.publish(queue, 'by Node');
+        expect(await own.bodiesIn(queue.name, 1)).toEqual([pack('by Node')]);
+        await own.peer.call('publish', { body: pack('by Python'), routing_key: queue.name });
+        expect((await take(own.connection, queue)).map(({ payload }) => payload)).toEqual(['by Python']);
+
+        const exchange = new Exchange(own.exchangeName(), { type: 'fanout' });
+        const theirs = { name: own.queueName(), exchange: described(exchange) };
+        const consumer = await own.peer.call<number>('consume', { queue: theirs, no_ack: true });
+        const heard: unknown[] = [];
+        const ours = await own.queue({ exchange });
+        const callbacks = (body: unknown) => void heard.push(body);
+        const listener = await own.connection.consumer(ours, { callbacks, settle: 'auto' }).consume();
+        await publishByNode(own, exchange, ['']);
+        await publishByPython(own, exchange, ['']);
+        await eventually(() => heard).toEqual(['to ', 'to ']);
+        const messages = await own.peer.call<PeerMessage[]>('next', { consumer, count: 2 });
+        expect(bodies(messages)).toEqual(['to ', 'to '].map(pack));
+        await listener.close();
+      } finally {
+        await own.close();
+      }
+    },
+    ({ transport }) => (transport.native ? 'These are keys of Redis' : undefined),
   );
 
   cell(column, 'both', 'what one declares is to the other what it declares itself', async () => {
