@@ -133,6 +133,11 @@ export const layers: readonly Layer[] = [
     why: 'the command line is an application: it uses the package as it is published',
   },
   {
+    files: 'packages/oslo/src/',
+    mayImport: ['wakame', 'wakame/util', 'wakame/wire', 'node:*'],
+    why: '@wakame/oslo is built on what wakame publishes, and names no transport',
+  },
+  {
     files: 'chaos/account/',
     mayImport: ['chaos/ledger/records.ts', ...pure],
     why: 'the account is a function of the log and of nothing else',

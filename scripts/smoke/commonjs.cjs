@@ -2,10 +2,12 @@
 const assert = require('node:assert/strict');
 const { connect } = require('@wakame/amqp');
 const { MessagingError } = require('@wakame/amqp/errors');
+const { MessagingTimeout } = require('@wakame/oslo');
 const wakame = require('wakame');
 
 assert.equal(typeof connect, 'function');
 assert.equal(MessagingError, wakame.MessagingError);
+assert.ok(MessagingTimeout.prototype instanceof MessagingError);
 
 async function job(url) {
   const connection = new wakame.Connection(url);

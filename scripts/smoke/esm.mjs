@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { connect } from '@wakame/amqp';
 import { MessagingError } from '@wakame/amqp/errors';
+import { RpcClient, RpcServer, Transport } from '@wakame/oslo';
 import { Connection, Exchange, Queue, MessagingError as SameError } from 'wakame';
 
 assert.equal(MessagingError, SameError);
@@ -20,6 +21,12 @@ for (const url of process.argv.slice(2)) {
     break;
   }
   await connection.close();
+
+  const transport = new Transport(url, { conf: { amqp_auto_delete: true, control_exchange: 'smoke' } });
+  const endpoint = { upper: ({ text }) => text.toUpperCase() };
+  await new RpcServer(transport, { topic: 'smoke.oslo', server: 'one' }, [endpoint]).start();
+  assert.equal(await new RpcClient(transport, { topic: 'smoke.oslo' }).call('upper', { text: 'grüß' }), 'GRÜSS');
+  await transport.close();
 
   if (!url.startsWith('amqp:')) continue;
   const client = await connect(url);

@@ -1,6 +1,7 @@
 // What a user's compiler makes of the packages, in an ES module.
 import { connect } from '@wakame/amqp';
 import { MessagingError } from '@wakame/amqp/errors';
+import { RpcClient, type Transport } from '@wakame/oslo';
 import { Connection, Exchange, type Message, Queue } from 'wakame';
 import * as testing from 'wakame/testing';
 
@@ -36,6 +37,21 @@ export async function client(): Promise<Buffer | undefined> {
     if (error instanceof MessagingError) console.error(error.code);
     throw error;
   }
+}
+
+interface MathApi {
+  add(args: { a: number; b: number }): number;
+  zero(): Promise<number>;
+}
+
+export async function rpc(transport: Transport): Promise<number> {
+  const math = new RpcClient(transport, { topic: 'math' }).for<MathApi>();
+  const sum: number = await math.add({ a: 1, b: 2 }, { timeout: 1000 });
+  // @ts-expect-error Both are needed.
+  await math.add({ a: 1 });
+  // @ts-expect-error There is no such method.
+  await math.subtract({ a: 1, b: 2 });
+  return sum + (await math.zero());
 }
 
 export const suite: object = testing;

@@ -69,7 +69,10 @@ export type ErrorCode =
   | 'CONSUMER_BUSY'
   | 'CONSUMER_CANCELLED'
   | 'LEASE_LOST'
-  | 'STORE_ERROR';
+  | 'STORE_ERROR'
+  | 'REMOTE_ERROR'
+  | 'NO_SUCH_METHOD'
+  | 'UNSUPPORTED_VERSION';
 
 /** Facts that an error may carry beside its message. */
 export interface ErrorDetails {

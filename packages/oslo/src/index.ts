@@ -1,0 +1,25 @@
+/**
+ * RPC and notifications that oslo.messaging understands, over any broker of Wakame's.
+ *
+ * @packageDocumentation
+ */
+export * from './errors.js';
+export type { OsloOptions, OsloSettings } from './options.js';
+export { type AccessPolicy, expose } from './rpc/access.js';
+export {
+  type CallOptions,
+  type CastOptions,
+  type PrepareOptions,
+  RpcClient,
+  type RpcClientOptions,
+} from './rpc/client.js';
+export type { Endpoint, RpcCall } from './rpc/dispatcher.js';
+export { expectedExceptions } from './rpc/expected.js';
+export type { Remote, RemoteMethod } from './rpc/proxy.js';
+export { RpcServer, type RpcServerEvents, type RpcServerOptions } from './rpc/server.js';
+export { JsonPayloadSerializer, NoOpSerializer, type Serializer } from './serializer.js';
+export { Target, type TargetOptions } from './target.js';
+export { Transport, type TransportEvents, type TransportOptions } from './transport.js';
+export { parseTransportUrl, type TransportHost, type TransportUrl } from './transport-url.js';
+export type { Args, Context, ReplyPath, Request } from './wire/envelope.js';
+export { type ErrorClasses, remoteFailureOf } from './wire/failure.js';

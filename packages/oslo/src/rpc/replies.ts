@@ -1,0 +1,198 @@
+import { ChannelError, ConnectionClosedError, type Consumer, type Message, MessagingError, type Queue } from 'wakame';
+import { after, type Deferred, deferred, noop, onAbort, raceSignal } from 'wakame/util';
+import { MessagingTimeout } from '../errors.js';
+import type { Transport } from '../transport.js';
+import { DuplicateFilter } from '../wire/duplicates.js';
+import { type ReplyBody, readReply, unseal } from '../wire/envelope.js';
+import { readFailure } from '../wire/failure.js';
+
+/** What a call waits for. Durations are milliseconds. */
+export interface Waiting {
+  readonly method: string;
+  readonly timeout: number;
+  /** Silence after which the server is given up; heartbeats break it. */
+  readonly monitorTimeout: number | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Told of what no call gets. */
+export interface RepliesListener {
+  late(msgId: string): void;
+  unreadable(error: MessagingError): void;
+}
+
+/**
+ * The answers to all calls of a transport: one queue, one consumer, a waiter for each call.
+ *
+ * ```
+ *   reply_<id> ──▶ _msg_id ─┬─ of a call under way ──▶ its Waiter
+ *                           └─ of none ──────────────▶ late: dropped
+ * ```
+ *
+ * The broker deletes the queue when it has not been used for `rabbit_transient_queues_ttl`; so answers that come during a loss of the connection are not lost.
+ */
+export class Replies {
+  readonly queue: Queue;
+  readonly #transport: Transport;
+  readonly #listener: RepliesListener;
+  readonly #consumer: Consumer;
+  readonly #waiters = new Map<string, Waiter>();
+  readonly #duplicates = new DuplicateFilter();
+  #starting: Promise<unknown> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(transport: Transport, listener: RepliesListener) {
+    this.#transport = transport;
+    this.#listener = listener;
+    this.queue = transport.topology.replyQueue();
+    this.#consumer = transport.connection.consumer(this.queue, {
+      accept: ['json'],
+      onMessage: (message) => this.#arrived(message),
+      onDecodeError: (message, error) => this.#unreadable(message, error),
+    });
+  }
+
+  get isClosed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /** Whether answers can arrive. */
+  get isReady(): boolean {
+    return this.#starting === undefined && this.#consumer.consumingFrom(this.queue.name);
+  }
+
+  /** Calls that wait for their answer. */
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
+  /** Resolves when answers can arrive. Rejects as `consume` does, or with the signal's reason. */
+  ready(signal: AbortSignal | undefined): Promise<unknown> {
+    // Shared by all who wait for it. Where the queue was lost for good, it begins anew.
+    this.#starting ??= this.#consumer.consume({ timeout: Number.POSITIVE_INFINITY }).finally(() => {
+      this.#starting = undefined;
+    });
+    return raceSignal(this.#starting, signal).catch((error: unknown) => {
+      throw this.isClosed && error !== signal?.reason ? this.#closedError() : error;
+    });
+  }
+
+  /** The answer to the call with this id. */
+  wait(msgId: string, waiting: Waiting): Waiter {
+    const waiter = new Waiter(waiting, () => this.#waiters.delete(msgId));
+    this.#waiters.set(msgId, waiter);
+    return waiter;
+  }
+
+  /** Calls under way reject. Never rejects. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const waiter of [...this.#waiters.values()]) waiter.fail(this.#closedError());
+    this.#starting?.catch(noop);
+    await this.#consumer.close();
+  }
+
+  #closedError(): MessagingError {
+    const { state } = this.#transport.connection;
+    const isOver = state === 'closing' || state === 'closed';
+    return isOver
+      ? new ConnectionClosedError('the connection was closed')
+      : new ChannelError('the transport was closed');
+  }
+
+  #arrived(message: Message): void {
+    let reply: ReplyBody;
+    try {
+      reply = readReply(unseal(message.payload));
+    } catch (error) {
+      this.#unreadable(message, error);
+      return;
+    }
+    void message.ack();
+    if (this.#duplicates.isDuplicate(reply.uniqueId)) return;
+    const waiter = this.#waiters.get(reply.msgId);
+    if (waiter === undefined) this.#listener.late(reply.msgId);
+    else if (reply.failure === undefined) waiter.answered(reply);
+    else waiter.fail(readFailure(reply.failure, this.#transport.remoteErrors));
+  }
+
+  #unreadable(message: Message, error: unknown): void {
+    void message.reject();
+    if (!(error instanceof MessagingError)) throw error;
+    this.#listener.unreadable(error);
+  }
+}
+
+/**
+ * One call that waits.
+ *
+ * ```
+ *   waiting ── answered, ending ──────────▶ done: resolves with the last result that was not null
+ *    │   └──── answered, not ending ──▶ waiting: a heartbeat, or half of an answer as servers before Liberty send it
+ *    ├─ fail, timeout, silence, abort ────▶ done: rejects
+ * ```
+ */
+export class Waiter {
+  /** Rejects with the failure of the method, MessagingTimeout, or the signal's reason. */
+  readonly result: Promise<unknown>;
+  readonly #waiting: Waiting;
+  readonly #done: () => void;
+  readonly #settle: Deferred<unknown>;
+  readonly #offTimeout: () => void;
+  readonly #offSignal: () => void;
+  #offMonitor: () => void = noop;
+  #last: unknown = null;
+  #state: 'waiting' | 'done' = 'waiting';
+
+  /** @param done Called once, when it waits no more. */
+  constructor(waiting: Waiting, done: () => void) {
+    this.#waiting = waiting;
+    this.#done = done;
+    this.#settle = deferred<unknown>();
+    this.result = this.#settle.promise;
+    const { timeout, method, signal } = waiting;
+    this.#offTimeout = after(timeout, () => {
+      this.fail(new MessagingTimeout(`no answer to '${method}' within ${timeout} ms`));
+    });
+    this.#offSignal = signal === undefined ? noop : onAbort(signal, (reason) => this.fail(reason));
+    this.#listen();
+  }
+
+  answered({ result, ending }: Pick<ReplyBody, 'result' | 'ending'>): void {
+    if (this.#state === 'done') return;
+    if (result !== null) this.#last = result;
+    if (!ending) {
+      this.#listen();
+      return;
+    }
+    this.#finish();
+    this.#settle.resolve(this.#last);
+  }
+
+  fail(reason: unknown): void {
+    if (this.#state === 'done') return;
+    this.#finish();
+    this.#settle.reject(reason);
+  }
+
+  #listen(): void {
+    const { monitorTimeout, method } = this.#waiting;
+    if (monitorTimeout === undefined) return;
+    this.#offMonitor();
+    this.#offMonitor = after(monitorTimeout, () => {
+      this.fail(new MessagingTimeout(`no sign of life from the server of '${method}' within ${monitorTimeout} ms`));
+    });
+  }
+
+  #finish(): void {
+    this.#state = 'done';
+    this.#offTimeout();
+    this.#offMonitor();
+    this.#offSignal();
+    this.#done();
+  }
+}

@@ -1,0 +1,195 @@
+import {
+  Connection,
+  type ConnectionOptions,
+  DEFAULTS,
+  type Exchange,
+  InvalidArgumentError,
+  MessagingError,
+  type Producer,
+  type Queue,
+} from 'wakame';
+import { checkKeys, Deadline, doneBefore, show, TypedEmitter } from 'wakame/util';
+import { connect, placeOf } from './broker.js';
+import { MessageDeliveryFailure, MessageUndeliverable } from './errors.js';
+import { type OsloOptions, type OsloSettings, osloSettings } from './options.js';
+import { Replies } from './rpc/replies.js';
+import { Topology } from './topology.js';
+import type { ErrorClasses } from './wire/failure.js';
+
+/** Options of a {@link Transport}. */
+export interface TransportOptions {
+  /** Options of oslo.messaging, under its names and in its units (seconds). A URL's query wins. */
+  readonly conf?: OsloOptions | undefined;
+  /**
+   * Classes of errors by the Python module that they stand for: a failure of such a class is thrown as an instance of it. All others are a
+   * RemoteError. (oslo's `allowed_remote_exmods`, which imports the modules.)
+   */
+  readonly allowedRemoteExmods?: Readonly<Record<string, ErrorClasses>> | undefined;
+  /** Options of the Connection, beside what follows from `conf`; they win. */
+  readonly connection?: ConnectionOptions | undefined;
+}
+
+export interface TransportEvents {
+  /** An answer came when its call had given up. */
+  lateReply: [msgId: string];
+  /** What came to the reply queue is no answer; it was dropped. */
+  decodeError: [error: MessagingError];
+}
+
+const KEYS: ReadonlySet<string> = new Set<keyof TransportOptions>(['conf', 'allowedRemoteExmods', 'connection']);
+
+/** How one message is sent. */
+export interface Sending {
+  readonly exchange: Exchange | undefined;
+  readonly routingKey: string;
+  readonly declare?: readonly Queue[] | undefined;
+  readonly mandatory?: boolean | undefined;
+  /** Milliseconds that it may wait in its queue. */
+  readonly expiration?: number | undefined;
+  /** Milliseconds that sending may take. Default: for ever. */
+  readonly timeout?: number | undefined;
+  /** -1 and nothing: as often as it takes. */
+  readonly retry?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A message bus (`oslo_messaging.get_rpc_transport`, `get_notification_transport`): what clients, servers, notifiers and listeners share. It connects when it
+ * is first used, and again whenever the connection is lost.
+ *
+ * ```ts
+ * await using transport = new Transport('rabbit://user:password@host1,user:password@host2/');
+ * await using local = new Transport('fake://');             // within this process
+ * await using lite = new Transport('redis://localhost/0');   // any URL of Wakame's
+ * ```
+ */
+export class Transport extends TypedEmitter<TransportEvents> implements AsyncDisposable {
+  readonly connection: Connection;
+  /** The options of oslo.messaging in force. */
+  readonly conf: OsloSettings;
+  /** For clients, servers, notifiers and listeners: how exchanges and queues are declared. */
+  readonly topology: Topology;
+  /** Classes of errors by module, see {@link TransportOptions.allowedRemoteExmods}. */
+  readonly remoteErrors: ReadonlyMap<string, ErrorClasses>;
+  readonly #owned: boolean;
+  /** To be done before the connection closes. */
+  readonly #users = new Set<(options: { readonly timeout: number }) => Promise<void>>();
+  readonly #offConnection: () => void;
+  #producer: Producer | undefined;
+  #replies: Replies | undefined;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * @param target A transport URL of oslo.messaging, a URL of Wakame's, or a Connection, which stays its owner's to close. Default `rabbit://`.
+   *
+   * Throws INVALID_URL, UNKNOWN_TRANSPORT, INVALID_ARGUMENT.
+   */
+  constructor(target: string | Connection = 'rabbit://', options: TransportOptions = {}) {
+    super();
+    checkKeys('Transport', options, KEYS);
+    const { conf = {}, connection: connectionOptions = {}, allowedRemoteExmods = {} } = options;
+    this.remoteErrors = new Map(Object.entries(allowedRemoteExmods));
+    this.#owned = typeof target === 'string';
+    if (typeof target === 'string') {
+      const place = placeOf(target);
+      this.conf = osloSettings(conf, place.driver?.query ?? {});
+      this.connection = connect(place, this.conf, connectionOptions);
+    } else {
+      if (!(target instanceof Connection)) {
+        throw new InvalidArgumentError(`a transport's target must be a URL or a Connection, not ${show(target)}`);
+      }
+      if (options.connection !== undefined) {
+        throw new InvalidArgumentError('options of the connection cannot be given with a Connection');
+      }
+      this.conf = osloSettings(conf);
+      this.connection = target;
+    }
+    this.topology = new Topology(this.conf);
+    this.#offConnection = this.connection.beforeClose(({ timeout = DEFAULTS.closeTimeout }) => this.#finish(timeout));
+  }
+
+  /** For clients: where answers arrive. */
+  get replies(): Replies {
+    if (this.#replies === undefined || this.#replies.isClosed) {
+      this.#replies = new Replies(this, {
+        late: (msgId) => this.emit('lateReply', msgId),
+        unreadable: (error) => {
+          const text = `an answer was dropped: ${error.message}`;
+          this.emitOrWarn('decodeError', `oslo reply ${error.code}`, text, error);
+        },
+      });
+    }
+    return this.#replies;
+  }
+
+  /**
+   * For clients, servers and notifiers: sends a body. Resolves when the broker has it. Rejects MessageUndeliverable, MessageDeliveryFailure; INVALID_ARGUMENT,
+   * MESSAGE_TOO_LARGE; CONNECTION_CLOSED; the reason of `signal`.
+   */
+  send(body: string, sending: Sending): Promise<unknown> {
+    const { exchange, routingKey, declare, mandatory, expiration, retry, signal } = sending;
+    this.#producer ??= this.connection.producer({ compression: this.conf.kombu_compression });
+    const entities = exchange === undefined ? declare : [exchange, ...(declare ?? [])];
+    const sent = this.#producer.publish(body, {
+      exchange: exchange?.name ?? '',
+      ...{ routingKey, declare: entities, mandatory, expiration, signal },
+      ...{ contentType: 'application/json', contentEncoding: 'utf-8' },
+      timeout: sending.timeout ?? Number.POSITIVE_INFINITY,
+      retry: retry === undefined || retry < 0 ? true : retry,
+    });
+    return sent.catch((error: unknown) => {
+      throw sendError(error, exchange?.name ?? '', routingKey);
+    });
+  }
+
+  /** For servers and listeners: `close` is called before the connection closes. Returns how to take it back. */
+  addUser(close: (options: { readonly timeout: number }) => Promise<void>): () => void {
+    this.#users.add(close);
+    return () => this.#users.delete(close);
+  }
+
+  /**
+   * Closes servers and listeners, which finish what they are at, within `timeout` milliseconds (10 s); then the connection, if it is the transport's own. Calls
+   * under way reject. Never rejects.
+   */
+  async close(options: { readonly timeout?: number | undefined } = {}): Promise<void> {
+    const { timeout = DEFAULTS.closeTimeout } = options;
+    if (this.#owned) await this.connection.close({ timeout });
+    else await this.#finish(timeout);
+  }
+
+  /** The same as {@link close} (oslo's name). */
+  cleanup(): Promise<void> {
+    return this.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #finish(timeout: number): Promise<void> {
+    this.#closing ??= this.#release(timeout);
+    return this.#closing;
+  }
+
+  async #release(timeout: number): Promise<void> {
+    this.#offConnection();
+    const deadline = new Deadline(timeout);
+    const users = [...this.#users].map((close) => close({ timeout }));
+    await doneBefore(deadline, Promise.all(users));
+    await this.#replies?.close();
+    await this.#producer?.close({ timeout: deadline.remaining });
+  }
+}
+
+/** What a publish that failed means to its sender. */
+function sendError(error: unknown, exchange: string, routingKey: string): unknown {
+  if (!(error instanceof MessagingError)) return error;
+  if (error.code === 'UNROUTABLE') return new MessageUndeliverable(exchange, routingKey, { cause: error });
+  return CALLERS_OWN.has(error.code) ? error : MessageDeliveryFailure.from(error);
+}
+
+/** What trying again would not change. */
+const CALLERS_OWN: ReadonlySet<string> = new Set([
+  ...['INVALID_ARGUMENT', 'ENCODE_FAILED', 'MESSAGE_TOO_LARGE', 'CONNECTION_CLOSED', 'BUFFER_FULL'],
+]);

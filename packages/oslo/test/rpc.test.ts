@@ -1,0 +1,306 @@
+/** RPC between Node processes' clients and servers, in memory and over the broker. */
+import {
+  expectedExceptions,
+  expose,
+  InvalidTarget,
+  JsonPayloadSerializer,
+  MessageUndeliverable,
+  MessagingTimeout,
+  NoOpSerializer,
+  NoSuchMethod,
+  PythonError,
+  RemoteError,
+  type RpcCall,
+  RpcClient,
+  RpcServer,
+  type RpcServerOptions,
+  RpcVersionCapError,
+  remoteFailureOf,
+  type Transport,
+  UnsupportedVersion,
+} from '@wakame/oslo';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { deferred } from 'wakame/util';
+import { buses, open, unique } from './support/bus.ts';
+
+interface MathApi {
+  add(args: { a: number; b: number }): number;
+  zero(): number;
+}
+
+class NotFound extends Error {}
+
+describe.each(buses)('rpc over $name', ({ url }) => {
+  let transport: Transport;
+  const topic = unique('math');
+  const failures: Error[] = [];
+  const seen: unknown[] = [];
+
+  const endpoint = {
+    add: ({ a, b }: { a: number; b: number }) => a + b,
+    zero: () => 0,
+    nothing: () => undefined,
+    echo: ({ value }: { value: unknown }) => value,
+    context: (_args: object, { context }: RpcCall) => ({ ...context }),
+    told: ({ value }: { value: unknown }) => void seen.push(value),
+    fails: ({ kind }: { kind: string }) => {
+      if (kind === 'python') throw new PythonError('ValueError', 'no value', { args: ['no value', 7] });
+      if (kind === 'own') throw Object.assign(new NotFound('not there'), { name: 'NotFound' });
+      throw new TypeError('wrong type');
+    },
+    expected: expectedExceptions([NotFound], () => {
+      throw new NotFound('as the interface says');
+    }),
+    _hidden: () => 'never',
+  };
+  const second = { target: { namespace: 'two', version: '2.3' }, which: () => 'two' };
+
+  const serve = async (on: Transport, server: string, endpoints: object[], options: RpcServerOptions = {}) => {
+    const one = new RpcServer(on, { topic, server }, endpoints, options);
+    one.on('handlerError', (error) => failures.push(error));
+    await one.start();
+    return one;
+  };
+  let client: RpcClient;
+
+  beforeAll(async () => {
+    transport = open(url(), { allowedRemoteExmods: { node: { NotFound, TypeError } } });
+    await serve(transport, 'one', [endpoint, second]);
+    client = new RpcClient(transport, { topic }, { timeout: 10_000 });
+  });
+  afterAll(() => transport.close());
+
+  test('a call, by name and by interface', async () => {
+    expect(await client.call('add', { a: 1, b: 2 })).toBe(3);
+    const math = client.for<MathApi>();
+    expect(await math.add({ a: 2, b: 2 })).toBe(4);
+    expect(await math.zero()).toBe(0);
+    expect(await client.call('nothing')).toBeNull();
+    const big = 2n ** 70n;
+    const value = { list: [1, 'é漢', null, true], big, nested: { __proto__: null, a: 1.5 } };
+    expect(await client.call('echo', { value })).toEqual({ list: [1, 'é漢', null, true], big, nested: { a: 1.5 } });
+  });
+
+  test('many calls at once get each their own answer', async () => {
+    const calls = Array.from({ length: 300 }, (_, a) => client.call('add', { a, b: a }));
+    expect(await Promise.all(calls)).toEqual(Array.from({ length: 300 }, (_, a) => 2 * a));
+    expect(transport.replies.waiting).toBe(0);
+  });
+
+  test('a context goes along', async () => {
+    const context = { user: 'demo', roles: ['admin'] };
+    expect(await client.call('context', {}, { context })).toEqual(context);
+    expect(await client.prepare({ context }).call('context')).toEqual(context);
+  });
+
+  test('namespaces and versions find their endpoint', async () => {
+    const two = client.prepare({ namespace: 'two', version: '2.1' });
+    expect(await two.call('which')).toBe('two');
+    await expect(two.call('add')).rejects.toThrow(NoSuchMethod);
+    await expect(two.prepare({ version: '2.4' }).call('which')).rejects.toThrow(UnsupportedVersion);
+    await expect(two.prepare({ version: '1.0' }).call('which')).rejects.toThrow(UnsupportedVersion);
+    await expect(client.prepare({ namespace: 'three' }).call('which')).rejects.toThrow(UnsupportedVersion);
+    for (const method of ['_hidden', 'constructor', 'toString', '__proto__', 'target', 'none']) {
+      await expect(client.call(method)).rejects.toThrow(NoSuchMethod);
+    }
+  });
+
+  test('a version cap', async () => {
+    const capped = client.prepare({ versionCap: '1.5' });
+    expect(await capped.call('zero')).toBe(0);
+    expect([capped.canSendVersion('1.5'), capped.canSendVersion('1.6'), capped.canSendVersion('2.0')]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    await expect(capped.prepare({ version: '1.6' }).call('zero')).rejects.toThrow(RpcVersionCapError);
+  });
+
+  test('failures', async () => {
+    failures.length = 0;
+    const python = await client.call('fails', { kind: 'python' }).catch((error: unknown) => error);
+    expect(python).toBeInstanceOf(RemoteError);
+    expect(python).toMatchObject({
+      code: 'REMOTE_ERROR',
+      className: 'ValueError',
+      module: 'builtins',
+      value: 'no value',
+    });
+    expect(remoteFailureOf(python)?.args).toEqual(['no value', 7]);
+    const own = await client.call('fails', { kind: 'own' }).catch((error: unknown) => error);
+    expect(own).toBeInstanceOf(NotFound);
+    expect(own).toMatchObject({ name: 'NotFound_Remote', message: 'not there' });
+    expect((own as Error).stack).toContain('rpc.test.ts');
+    await expect(client.call('fails', { kind: 'js' })).rejects.toThrow(TypeError);
+    expect(failures).toHaveLength(3);
+    await expect(client.call('expected')).rejects.toThrow('as the interface says');
+    expect(failures).toHaveLength(3);
+  });
+
+  test('what cannot be sent says so at once; a result that cannot be is an error there', async () => {
+    await expect(client.call('echo', { value: () => 1 })).rejects.toMatchObject({ code: 'ENCODE_FAILED' });
+    await expect(client.prepare({ fanout: true }).call('zero')).rejects.toThrow(InvalidTarget);
+    await expect(new RpcClient(transport, {}).call('zero')).rejects.toThrow(InvalidTarget);
+    const other = unique('odd');
+    await using server = new RpcServer(transport, { topic: other, server: 'odd' }, [{ odd: () => new Map() }]);
+    await server.start();
+    await expect(client.prepare({ topic: other }).call('odd')).rejects.toThrow('Map');
+  });
+
+  test('one server, all servers', async () => {
+    const got: string[] = [];
+    const all = deferred();
+    const note = (name: string) => ({
+      hello: () => {
+        if (got.push(name) === 3) all.resolve();
+        return name;
+      },
+    });
+    const own = unique('servers');
+    const servers = ['a', 'b', 'c'].map((server) => new RpcServer(transport, { topic: own, server }, [note(server)]));
+    await Promise.all(servers.map((server) => server.start()));
+    const there = client.prepare({ topic: own });
+    expect(await there.prepare({ server: 'b' }).call('hello')).toBe('b');
+    got.length = 0;
+    await there.prepare({ fanout: true }).cast('hello');
+    await all.promise;
+    expect(got.sort()).toEqual(['a', 'b', 'c']);
+    await Promise.all(servers.map((server) => server.close()));
+  });
+
+  test('nobody there: a call times out, and is undeliverable at once where that is asked for', async () => {
+    const lonely = client.prepare({ topic: unique('lonely'), timeout: 100 });
+    await expect(lonely.call('zero')).rejects.toThrow(MessagingTimeout);
+    await expect(lonely.prepare({ atLeastOnce: true, timeout: 5000 }).call('zero')).rejects.toThrow(
+      MessageUndeliverable,
+    );
+    await expect(lonely.prepare({ atLeastOnce: true }).cast('zero')).rejects.toMatchObject({ code: 'UNROUTABLE' });
+    const controller = new AbortController();
+    const aborted = lonely.call('zero', {}, { timeout: 10_000, signal: controller.signal });
+    controller.abort(new Error('changed my mind'));
+    await expect(aborted).rejects.toThrow('changed my mind');
+    expect(transport.replies.waiting).toBe(0);
+  });
+
+  test('signs of life keep a long call going; their end does not', async () => {
+    const own = unique('slow');
+    const gate = deferred<string>();
+    await using server = new RpcServer(transport, { topic: own, server: 's' }, [{ slow: () => gate.promise }]);
+    await server.start();
+    const patient = client.prepare({ topic: own, callMonitorTimeout: 400 });
+    const call = patient.call('slow');
+    // Longer than the silence that it would bear.
+    await new Promise((resolve) => setTimeout(resolve, 900));
+    gate.resolve('done');
+    expect(await call).toBe('done');
+    const silent = client.prepare({ topic: unique('silent'), callMonitorTimeout: 200 });
+    await expect(silent.call('slow')).rejects.toThrow('no sign of life');
+  });
+
+  test('a server stops in good order: what it is at is answered, the rest is left for others', async () => {
+    const own = unique('drain');
+    const begun = deferred();
+    const gate = deferred();
+    const work = async () => {
+      begun.resolve();
+      await gate.promise;
+      return 'first';
+    };
+    const first = new RpcServer(transport, { topic: own, server: 'first' }, [{ work }], { concurrency: 1 });
+    await first.start();
+    const there = client.prepare({ topic: own });
+    const one = there.call('work');
+    await begun.promise;
+    const two = there.call('work');
+    await using second = new RpcServer(transport, { topic: own, server: 'second' }, [{ work: () => 'second' }]);
+    await second.start();
+    await first.stop();
+    gate.resolve();
+    await first.wait();
+    expect(await Promise.all([one, two])).toEqual(['first', 'second']);
+    await first.start();
+    expect(await there.prepare({ server: 'first' }).call('work')).toBe('first');
+    await first.close();
+  });
+
+  test('at most so many at once', async () => {
+    const own = unique('limit');
+    let running = 0;
+    let most = 0;
+    const work = async () => {
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      running -= 1;
+    };
+    await using server = new RpcServer(transport, { topic: own, server: 's' }, [{ work }], { concurrency: 3 });
+    await server.start();
+    const there = client.prepare({ topic: own });
+    await Promise.all(Array.from({ length: 20 }, () => there.call('work')));
+    expect(most).toBe(3);
+  });
+
+  test('access: only what is exposed', async () => {
+    const own = unique('access');
+    const exposed = { open: expose(() => 'open'), closed: () => 'closed', _under: () => 'under' };
+    const start = async (server: string, options: RpcServerOptions) => {
+      const one = new RpcServer(transport, { topic: own, server }, [exposed], options);
+      await one.start();
+      return client.prepare({ topic: own, server });
+    };
+    const explicit = await start('explicit', { accessPolicy: 'explicit' });
+    expect(await explicit.call('open')).toBe('open');
+    await expect(explicit.call('closed')).rejects.toThrow(NoSuchMethod);
+    const legacy = await start('legacy', { accessPolicy: 'legacy' });
+    expect(await legacy.call('_under')).toBe('under');
+    const own2 = await start('own', { accessPolicy: (_endpoint, method) => method === 'closed' });
+    expect(await own2.call('closed')).toBe('closed');
+    await expect(own2.call('open')).rejects.toThrow(NoSuchMethod);
+  });
+
+  test('serializers on both sides', async () => {
+    class Wrapping extends NoOpSerializer {
+      override serializeEntity(_context: object, entity: unknown): unknown {
+        return { wrapped: entity };
+      }
+      override deserializeEntity(_context: object, entity: unknown): unknown {
+        return (entity as { wrapped: unknown }).wrapped;
+      }
+    }
+    const own = unique('wrapped');
+    const serializer = new Wrapping();
+    const received: unknown[] = [];
+    const echo = ({ value }: { value: unknown }) => {
+      received.push(value);
+      return value;
+    };
+    await using server = new RpcServer(transport, { topic: own, server: 's' }, [{ echo }], { serializer });
+    await server.start();
+    const wrapped = new RpcClient(transport, { topic: own }, { serializer });
+    expect(await wrapped.call('echo', { value: [1] })).toEqual([1]);
+    expect(await new RpcClient(transport, { topic: own }).call('echo', { value: { wrapped: 2 } })).toEqual({
+      wrapped: 2,
+    });
+    expect(received).toEqual([[1], 2]);
+    const json = new RpcClient(transport, { topic }, { serializer: new JsonPayloadSerializer() });
+    expect(await json.call('echo', { value: { toJSON: () => 'text' } })).toBe('text');
+  });
+
+  test('a request that came before is not carried out again', async () => {
+    seen.length = 0;
+    const body = JSON.stringify({ method: 'told', args: { value: 1 }, _unique_id: 'same' });
+    const again = JSON.stringify({ method: 'told', args: { value: 2 }, _unique_id: 'other' });
+    const exchange = transport.topology.exchange();
+    for (const text of [body, body, again]) await transport.send(text, { exchange, routingKey: `${topic}.one` });
+    await expect.poll(() => seen).toEqual([1, 2]);
+  });
+
+  test('the transport closes: calls under way reject', async () => {
+    const other = open(url());
+    const waiting = new RpcClient(other, { topic: unique('nobody') }).call('zero');
+    const rejected = expect(waiting).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' });
+    await new RpcClient(other, { topic: unique('nobody') }).cast('zero');
+    await other.close();
+    await rejected;
+  });
+});
