@@ -62,6 +62,7 @@ const transports: readonly Transport[] = [
   },
 ];
 
+/** The columns of the tests with Kombu. */
 export const columns: readonly Column[] = transports.flatMap((transport) =>
   transport.peers.map((peer) => ({
     key: `${transport.name} ${peer}`,
@@ -70,6 +71,21 @@ export const columns: readonly Column[] = transports.flatMap((transport) =>
     versions: `Kombu ${peerVersion(peer, 'kombu')}, ${transport.client.title} ${peerVersion(peer, transport.client.distribution)}`,
   })),
 );
+
+/** The columns of the tests with oslo.messaging. */
+export const osloColumns: readonly Column[] = transports
+  .filter(({ name }) => name === 'rabbitmq')
+  .map((transport) => ({
+    key: `${transport.name} oslo`,
+    transport,
+    peer: 'oslo',
+    versions: `oslo.messaging ${peerVersion('oslo', 'oslo.messaging')}, Kombu ${peerVersion('oslo', 'kombu')}, py-amqp ${peerVersion('oslo', 'amqp')}`,
+  }));
+
+/** The columns that a table has in which this one stands. */
+export function columnsBeside(key: string): readonly Column[] {
+  return osloColumns.some((column) => column.key === key) ? osloColumns : columns;
+}
 
 /** Where a column's tests connect. */
 export function endpointsOf({ name, place = (url) => url }: Transport): Endpoints {

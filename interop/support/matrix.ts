@@ -1,6 +1,6 @@
 /** Tests that are cells of the matrix: a feature, one way, with one column. The reporter makes the table of them. */
 import { test } from 'vitest';
-import { type Column, columns } from './columns.ts';
+import { type Column, columnsBeside } from './columns.ts';
 
 /** Who sends and who receives; `both` where that cannot be told apart. */
 export type Direction = 'Node → Python' | 'Python → Node' | 'both';
@@ -33,7 +33,7 @@ export function cell(
   unless: Unless = () => undefined,
 ): void {
   if (unless(column) !== undefined) return;
-  const absent = Object.fromEntries(columns.flatMap((other) => reasonFor(other, unless)));
+  const absent = Object.fromEntries(columnsBeside(column.key).flatMap((other) => reasonFor(other, unless)));
   test(`${feature}, ${direction}`, async ({ task }) => {
     task.meta.interop = { feature, direction, column: column.key, absent };
     await run();

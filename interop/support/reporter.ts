@@ -6,7 +6,7 @@ import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import type { Reporter, TestCase, TestModule } from 'vitest/node';
 import { root } from '../../scripts/setup.mjs';
-import { columns } from './columns.ts';
+import { columnsBeside } from './columns.ts';
 import type { Cell } from './matrix.ts';
 import { type Area, document, inOrder, plainTable } from './tables.ts';
 
@@ -17,12 +17,12 @@ export default class InteropReporter implements Reporter {
     const ran = modules.filter((module) => nameOf(module).startsWith('interop/'));
     const areas = inOrder(ran.flatMap(areaOf));
     if (areas.length === 0) return;
-    console.log(`\n${plainTable(columns, areas)}`);
+    console.log(`\n${plainTable(areas)}`);
     const all = globSync('interop/*.test.ts', { cwd: root }).length;
     const tests = ran.flatMap((module) => [...module.children.allTests()]);
     // The page tells of a whole run in which everything held.
     if (ran.length < all || !tests.every((test) => test.result().state === 'passed')) return;
-    const text = document(columns, areas);
+    const text = document(areas);
     if (process.env.WAKAME_INTEROP_WRITE === '1') writeFileSync(file, text);
     else if (readFileSync(file, 'utf8') !== text) {
       console.error('docs/interop.md is not what these tests say: WAKAME_INTEROP_WRITE=1 npm test -- interop/');
@@ -41,7 +41,9 @@ function areaOf(module: TestModule): Area[] {
   const cells = tests.flatMap((test) => cellOf(test) ?? []);
   const first = tests.find((test) => test.meta().interop !== undefined);
   const group = first?.parent.type === 'suite' ? first.parent.name : '';
-  return cells.length === 0 ? [] : [{ title: group.split(':')[0] ?? '', cells }];
+  const [any] = cells;
+  if (any === undefined) return [];
+  return [{ title: group.split(':')[0] ?? '', columns: columnsBeside(any.column), cells }];
 }
 
 function cellOf(test: TestCase): (Cell & { passed: boolean }) | undefined {

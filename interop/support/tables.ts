@@ -5,6 +5,7 @@ import type { Cell } from './matrix.ts';
 /** The cells of one test file. */
 export interface Area {
   readonly title: string;
+  readonly columns: readonly Column[];
   readonly cells: readonly (Cell & { readonly passed: boolean })[];
 }
 
@@ -21,7 +22,10 @@ interface Entry {
   readonly reason: string;
 }
 
-const order = ['Formats', 'Messages', 'Routing', 'Settling', 'Mailboxes', 'Celery', 'Delayed delivery'];
+const order = [
+  ...['Formats', 'Messages', 'Routing', 'Settling', 'Mailboxes', 'Celery', 'Delayed delivery'],
+  ...['RPC of oslo.messaging', 'Notifications of oslo.messaging'],
+];
 
 /** As on the page; areas that the page does not know come last. */
 export function inOrder(areas: readonly Area[]): Area[] {
@@ -30,30 +34,31 @@ export function inOrder(areas: readonly Area[]): Area[] {
 }
 
 /** For the terminal. */
-export function plainTable(columns: readonly Column[], areas: readonly Area[]): string {
-  const head = ['', '', ...columns.map(({ key }) => key)];
-  const groups = areas.map(({ title, cells }) => ({
-    title,
+export function plainTable(areas: readonly Area[]): string {
+  const groups = areas.map(({ title, columns, cells }) => ({
+    head: [title, '', ...columns.map(({ key }) => key)],
     lines: rowsOf(columns, cells).map(({ feature, direction, entries }) => [
       feature,
       direction,
       ...entries.map(({ state }) => (state === 'none' ? '–' : state)),
     ]),
   }));
-  const lines = [head, ...groups.flatMap((group) => group.lines)];
-  const widths = head.map((_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0)));
+  const lines = groups.flatMap(({ head, lines }) => [head, ...lines]);
+  const width = Math.max(...lines.map(({ length }) => length));
+  const widths = Array.from({ length: width }, (_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0)));
   const text = (line: readonly string[]) => line.map((value, i) => value.padEnd(widths[i] ?? 0)).join('  ');
-  return groups.flatMap((group) => [text([group.title, ...head.slice(1)]), ...group.lines.map(text), '']).join('\n');
+  return groups.flatMap((group) => [text(group.head), ...group.lines.map(text), '']).join('\n');
 }
 
 /** The page. It has nothing in it that differs from run to run. */
-export function document(columns: readonly Column[], areas: readonly Area[]): string {
+export function document(areas: readonly Area[]): string {
+  const columns = [...new Map(areas.flatMap((area) => area.columns).map((column) => [column.key, column])).values()];
   return `${introduction}
 | column | Python side |
 | --- | --- |
 ${columns.map(({ key, transport, versions }) => `| ${key} | ${transport.title}: ${versions} |`).join('\n')}
 
-${areas.map((area) => section(columns, area)).join('\n')}`;
+${areas.map((area) => section(area)).join('\n')}`;
 }
 
 const introduction = `# What works with Python
@@ -62,7 +67,7 @@ Each cell is a test between Wakame and a real Python process over a real broker;
 them: \`WAKAME_INTEROP_WRITE=1 npm test -- interop/\`.
 `;
 
-function section(columns: readonly Column[], { title, cells }: Area): string {
+function section({ title, columns, cells }: Area): string {
   const rows = rowsOf(columns, cells);
   const reasons = [...new Set(rows.flatMap(({ entries }) => entries.map(({ reason }) => reason)))].filter(Boolean);
   const mark = ({ state, reason }: Entry) =>

@@ -1,0 +1,245 @@
+/** RPC with oslo.messaging, either side being the server. */
+import {
+  MessageUndeliverable,
+  MessagingTimeout,
+  PythonError,
+  RemoteError,
+  RpcClient,
+  RpcServer,
+  remoteFailureOf,
+  type Transport,
+} from '@wakame/oslo';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { deferred } from 'wakame/util';
+import { eventually } from './support/bench.ts';
+import type { Column } from './support/columns.ts';
+import { cell, type Direction } from './support/matrix.ts';
+import { openPeer, openTransport, unique, withEachOslo } from './support/oslo.ts';
+import type { Peer } from './support/peer.ts';
+
+withEachOslo('RPC of oslo.messaging', define);
+
+class ValueError extends Error {}
+
+function define(column: Column): void {
+  const test = (direction: Direction, feature: string, run: () => Promise<void>) =>
+    cell(column, direction, feature, run);
+
+  let transport: Transport;
+  let peer: Peer;
+  let client: RpcClient;
+  const pythonTopic = unique('python');
+  const nodeTopic = unique('node');
+  const notes: unknown[] = [];
+  const gates = new Map<string, ReturnType<typeof deferred<string>>>();
+
+  const endpoint = (name: string) => ({
+    target: { version: '1.3' },
+    add: ({ a, b }: { a: number; b: number }) => a + b,
+    echo: ({ value }: { value: unknown }) => value,
+    context: (_args: object, { context }: { context: object }) => ({ ...context }),
+    who: () => name,
+    note: ({ value }: { value: unknown }) => void notes.push(value),
+    fails: ({ kind }: { kind: string }) => {
+      if (kind === 'python') throw new PythonError('ValueError', 'not this');
+      if (kind === 'module') throw new PythonError('Unlucky', 'no luck', { module: '__main__' });
+      throw new TypeError('wrong type');
+    },
+    slow: () => {
+      const gate = deferred<string>();
+      gates.set(name, gate);
+      return gate.promise;
+    },
+  });
+  const spaced = { target: { namespace: 'space', version: '2.5' }, where: () => 'in space' };
+
+  beforeAll(async () => {
+    transport = openTransport({ rpc_ping_enabled: true }, { allowedRemoteExmods: { builtins: { ValueError } } });
+    client = new RpcClient(transport, { topic: pythonTopic }, { timeout: 10_000 });
+    peer = await openPeer(column, {}, ['__main__']);
+    await Promise.all(['one', 'two'].map((server) => peer.call('serve', { topic: pythonTopic, server })));
+    for (const server of ['one', 'two']) {
+      await new RpcServer(transport, { topic: nodeTopic, server }, [endpoint(server), spaced]).start();
+    }
+  });
+  afterAll(async () => {
+    await peer?.call('close');
+    await peer?.[Symbol.asyncDispose]();
+    await transport?.close();
+  });
+
+  const values = { list: [1, 2.5, 'é漢', null, true], nested: { deep: { er: [] } }, big: 123456789012345 };
+
+  test('Node → Python', 'a call', async () => {
+    expect(await client.call('add', { a: 2, b: 3 })).toBe(5);
+    expect(await client.call('echo', { value: values })).toEqual(values);
+    expect(await client.call('echo', { value: 2n ** 80n })).toBe(2n ** 80n);
+    expect(await client.call('note', { value: 0 })).toBeNull();
+  });
+
+  test('Python → Node', 'a call', async () => {
+    expect(await peer.call('call', { topic: nodeTopic, method: 'add', args: { a: 2, b: 3 } })).toBe(5);
+    expect(await peer.call('call', { topic: nodeTopic, method: 'echo', args: { value: values } })).toEqual(values);
+  });
+
+  test('Node → Python', 'many calls at once', async () => {
+    const calls = Array.from({ length: 200 }, (_, a) => client.call('add', { a, b: a }));
+    expect(await Promise.all(calls)).toEqual(Array.from({ length: 200 }, (_, a) => 2 * a));
+  });
+
+  test('Python → Node', 'many calls at once', async () => {
+    expect(await peer.call('calls', { topic: nodeTopic, count: 60 })).toEqual([]);
+  });
+
+  test('Node → Python', 'the context', async () => {
+    const context = { user: 'demo', roles: ['admin'] };
+    expect(await client.call('context', {}, { context })).toMatchObject(context);
+  });
+
+  test('Python → Node', 'the context', async () => {
+    const context = { user: 'demo', roles: ['admin'] };
+    expect(await peer.call('call', { topic: nodeTopic, method: 'context', context })).toEqual(context);
+  });
+
+  test('Node → Python', 'a cast; one server; all servers', async () => {
+    await client.cast('note', { value: 'cast' });
+    await eventually(async () => peer.call('received')).toContain('cast');
+    expect(await client.prepare({ server: 'two' }).call('who')).toBe('two');
+    await client.prepare({ fanout: true }).cast('note', { value: 'all' });
+    await eventually(async () => (await peer.call<unknown[]>('received')).filter((note) => note === 'all').length).toBe(
+      2,
+    );
+  });
+
+  test('Python → Node', 'a cast; one server; all servers', async () => {
+    const note = (value: string) => ({ topic: nodeTopic, method: 'note', args: { value } });
+    await peer.call('cast', note('cast'));
+    await eventually(() => notes).toContain('cast');
+    expect(await peer.call('call', { topic: nodeTopic, method: 'who', server: 'two' })).toBe('two');
+    await peer.call('cast', { ...note('all'), fanout: true });
+    await eventually(() => notes.filter((value) => value === 'all').length).toBe(2);
+  });
+
+  test('Node → Python', 'namespaces and versions', async () => {
+    const space = client.prepare({ namespace: 'space', version: '2.4' });
+    expect(await space.call('where')).toBe('in space');
+    const unsupported = { code: 'UNSUPPORTED_VERSION' };
+    await expect(space.prepare({ version: '2.6' }).call('where')).rejects.toMatchObject(unsupported);
+    await expect(client.prepare({ version: '1.4' }).call('who')).rejects.toMatchObject(unsupported);
+    await expect(client.call('nothing')).rejects.toMatchObject({ code: 'NO_SUCH_METHOD' });
+  });
+
+  test('Python → Node', 'namespaces and versions', async () => {
+    const space = { topic: nodeTopic, method: 'where', namespace: 'space' };
+    expect(await peer.call('call', { ...space, version: '2.4' })).toBe('in space');
+    const failure = (options: object) => peer.call('failure', { topic: nodeTopic, ...options });
+    const remote = { class: 'RemoteError', exc_type: 'UnsupportedVersion' };
+    expect(await failure({ ...space, version: '2.6' })).toMatchObject(remote);
+    expect(await failure({ method: 'who', version: '1.4' })).toMatchObject(remote);
+    expect(await failure({ method: 'nothing' })).toMatchObject({ exc_type: 'NoSuchMethod' });
+    expect(await failure({ method: 'who', version: '1.3', cap: '1.2' })).toMatchObject({ class: 'RPCVersionCapError' });
+  });
+
+  test('Node → Python', 'failures', async () => {
+    const divided = await client.call('divide', { a: 1, b: 0 }).catch((error: unknown) => error);
+    expect(divided).toBeInstanceOf(RemoteError);
+    expect(divided).toMatchObject({ className: 'ZeroDivisionError', module: 'builtins' });
+    expect(remoteFailureOf(divided)?.traceback.join('')).toContain('return a // b');
+    await expect(client.call('refuse')).rejects.toThrow(ValueError);
+    await expect(client.call('unlucky')).rejects.toMatchObject({ className: 'Unlucky', value: 'no luck' });
+    await expect(client.call('add', { a: 1 })).rejects.toMatchObject({ className: 'TypeError' });
+  });
+
+  test('Python → Node', 'failures', async () => {
+    const failure = (kind: string) => peer.call('failure', { topic: nodeTopic, method: 'fails', args: { kind } });
+    expect(await failure('python')).toMatchObject({
+      class: 'ValueError',
+      bases: expect.arrayContaining(['ValueError']),
+      text: expect.stringContaining('not this'),
+    });
+    expect(await failure('module')).toMatchObject({
+      class: 'Unlucky_Remote',
+      bases: expect.arrayContaining(['Unlucky']),
+    });
+    expect(await failure('node')).toMatchObject({ class: 'RemoteError', exc_type: 'TypeError', value: 'wrong type' });
+  });
+
+  test('Node → Python', 'nobody there: time-out, undeliverable', async () => {
+    const lonely = client.prepare({ topic: unique('lonely'), timeout: 300 });
+    await expect(lonely.call('who')).rejects.toThrow(MessagingTimeout);
+    await expect(lonely.prepare({ atLeastOnce: true }).call('who')).rejects.toThrow(MessageUndeliverable);
+  });
+
+  test('Python → Node', 'nobody there: time-out, undeliverable', async () => {
+    const lonely = { topic: unique('lonely'), method: 'who', timeout: 1 };
+    expect(await peer.call('failure', lonely)).toMatchObject({ class: 'MessagingTimeout' });
+    expect(await peer.call('failure', { ...lonely, at_least_once: true })).toMatchObject({
+      class: 'MessageUndeliverable',
+    });
+  });
+
+  test('Node → Python', 'signs of life during a long call', async () => {
+    const slow = client.prepare({ server: 'one', callMonitorTimeout: 2000 }).call('slow');
+    // Two seconds of silence would end it.
+    await new Promise((resolve) => setTimeout(resolve, 2600));
+    await peer.call('release', { server: 'one' });
+    expect(await slow).toBe('done');
+  });
+
+  test('Python → Node', 'signs of life during a long call', async () => {
+    const slow = peer.call('call', { topic: nodeTopic, server: 'one', method: 'slow', monitor: 2, timeout: 10 });
+    await new Promise((resolve) => setTimeout(resolve, 2600));
+    gates.get('one')?.resolve('done');
+    expect(await slow).toBe('done');
+  });
+
+  test('Python → Node', 'ping', async () => {
+    const ping = { topic: nodeTopic, server: 'two', method: 'oslo_rpc_server_ping' };
+    expect(await peer.call('call', ping)).toBe('pong');
+  });
+
+  test('both', 'a server of each on one topic', async () => {
+    const topic = unique('shared');
+    await using server = new RpcServer(transport, { topic, server: 'node' }, [endpoint('node')]);
+    await server.start();
+    await peer.call('serve', { topic, server: 'python' });
+    const shared = client.prepare({ topic, version: '1.3' });
+    const who = new Set(await Promise.all(Array.from({ length: 20 }, () => shared.call('who'))));
+    expect(who).toEqual(new Set(['node', 'python']));
+    await peer.call('stop', { server: 'python' });
+    expect(await shared.call('who')).toBe('node');
+  });
+
+  test('both', 'compressed, durable', async () => {
+    const settings = { kombu_compression: 'gzip', amqp_durable_queues: true };
+    const exchange = unique('exchange');
+    await using durable = openTransport({ ...settings, control_exchange: exchange });
+    await using other = await openPeer(column, settings);
+    const topics = { node: unique('node'), python: unique('python') };
+    await new RpcServer(durable, { topic: topics.node, server: 's' }, [endpoint('node')]).start();
+    await other.call('serve', { topic: topics.python, server: 's', exchange });
+    const value = 'long '.repeat(1000);
+    const echo = { method: 'echo', args: { value } };
+    expect(await other.call('call', { topic: topics.node, exchange, ...echo })).toBe(value);
+    expect(await new RpcClient(durable, { topic: topics.python }).call('echo', { value })).toBe(value);
+    await other.call('close');
+  });
+
+  test('both', 'quorum queues', async () => {
+    const settings = { rabbit_quorum_queue: true, rabbit_transient_quorum_queue: true, amqp_auto_delete: false };
+    const exchange = unique('exchange');
+    await using quorum = openTransport({ ...settings, control_exchange: exchange });
+    await using other = await openPeer(column, settings);
+    const topics = { node: unique('node'), python: unique('python') };
+    await new RpcServer(quorum, { topic: topics.node, server: 's' }, [endpoint('node')]).start();
+    await other.call('serve', { topic: topics.python, server: 's', exchange });
+    expect(await other.call('call', { topic: topics.node, exchange, method: 'who' })).toBe('node');
+    expect(await new RpcClient(quorum, { topic: topics.python }).call('who')).toBe('s');
+    await other.call('close');
+    const channel = quorum.connection.channel();
+    for (const topic of Object.values(topics)) {
+      for (const queue of [topic, `${topic}.s`]) await channel.queueDelete(queue);
+    }
+    await channel.exchangeDelete(exchange);
+  });
+}
