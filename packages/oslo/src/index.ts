@@ -4,6 +4,17 @@
  * @packageDocumentation
  */
 export * from './errors.js';
+export type { BatchEndpoint, NotificationEndpoint, NotificationResult } from './notify/endpoints.js';
+export { NotificationFilter, type NotificationFilterRules, type Pattern } from './notify/filter.js';
+export {
+  type BatchListenerOptions,
+  BatchNotificationListener,
+  type ListenerEvents,
+  type ListenerOptions,
+  NotificationListener,
+} from './notify/listener.js';
+export type { Notification, NotificationMetadata, Priority } from './notify/message.js';
+export { type NotificationDriver, Notifier, type NotifierOptions, type NotifyOptions } from './notify/notifier.js';
 export type { OsloOptions, OsloSettings } from './options.js';
 export { type AccessPolicy, expose } from './rpc/access.js';
 export {

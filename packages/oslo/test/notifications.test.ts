@@ -1,0 +1,209 @@
+/** Notifications between Node processes, in memory and over the broker. */
+import {
+  BatchNotificationListener,
+  NoOpSerializer,
+  type Notification,
+  type NotificationEndpoint,
+  NotificationFilter,
+  NotificationListener,
+  Notifier,
+  type Transport,
+} from '@wakame/oslo';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readNotification, timestampNow, writeNotification } from '../src/notify/message.ts';
+import { seal, unseal } from '../src/wire/envelope.ts';
+import { buses, open, unique } from './support/bus.ts';
+
+const note = (changes: Partial<Notification> = {}): Notification => ({
+  ...{ context: {}, publisherId: 'compute.host1', eventType: 'instance.create', payload: { id: 7 } },
+  metadata: { messageId: 'm', timestamp: '2026-11-21 15:30:00.123456' },
+  ...changes,
+});
+
+test('what is written is read', () => {
+  const optional = fc.option(fc.string(), { nil: undefined });
+  const notification = fc.record({
+    publisherId: optional,
+    eventType: optional,
+    payload: fc.constantFrom(null, 1, { a: [] }),
+  });
+  fc.assert(
+    fc.property(notification, fc.constantFrom('info' as const, 'audit' as const), (parts, priority) => {
+      const written = writeNotification(priority, note({ ...parts, context: { user: 'x' } }));
+      const read = readNotification(unseal(JSON.parse(seal(written))));
+      expect(read).toMatchObject({ ...note(parts), priority, context: { user: 'x' } });
+      expect(read.uniqueId).toMatch(/^[0-9a-f]{32}$/);
+    }),
+  );
+  expect(writeNotification('warn', note())).toMatchObject({
+    priority: 'WARN',
+    message_id: 'm',
+    event_type: 'instance.create',
+  });
+  expect(readNotification({ priority: 'LOUD' }).priority).toBeUndefined();
+  expect(() => readNotification({})).toThrow('priority');
+  expect(timestampNow()).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}$/);
+});
+
+test('filters match from the beginning, all of them', () => {
+  const matches = (rules: ConstructorParameters<typeof NotificationFilter>[0], notification = note()) =>
+    new NotificationFilter(rules).matches(notification);
+  expect(matches({})).toBe(true);
+  expect(matches({ eventType: 'instance', publisherId: /^COMPUTE/i })).toBe(true);
+  expect(matches({ eventType: 'create' })).toBe(false);
+  expect(matches({ eventType: 'a|instance' })).toBe(true);
+  expect(matches({ payload: { id: '7$' } })).toBe(true);
+  expect(matches({ payload: { id: '8' } })).toBe(false);
+  expect(matches({ payload: { toString: '' } })).toBe(false);
+  expect(matches({ context: { user: 'd' } })).toBe(false);
+  expect(matches({ context: { user: 'd' } }, note({ context: { user: 'demo' } }))).toBe(true);
+  expect(matches({ metadata: { timestamp: '2026' } })).toBe(true);
+  expect(matches({ payload: { id: '7' } }, note({ payload: 'text' }))).toBe(false);
+  expect(() => new NotificationFilter({ eventType: '(' })).toThrow('eventType');
+  expect(() => new NotificationFilter({ event: 'x' } as never)).toThrow("'event'");
+});
+
+describe.each(buses)('notifications over $name', ({ url }) => {
+  let transport: Transport;
+  beforeAll(() => {
+    transport = open(url());
+  });
+  afterAll(() => transport.close());
+
+  const listen = async (topic: string, endpoints: NotificationEndpoint[], options = {}) => {
+    const listener = new NotificationListener(transport, [{ topic }], endpoints, options);
+    await listener.start();
+    return listener;
+  };
+
+  test('each goes to the endpoints of its priority', async () => {
+    const topic = unique('notes');
+    const heard: string[] = [];
+    const hear =
+      (name: string) =>
+      ({ eventType, payload }: Notification) => {
+        heard.push(`${name} ${eventType} ${payload}`);
+      };
+    const only = new NotificationFilter({ eventType: 'b' });
+    await using _ = await listen(topic, [
+      { info: hear('info'), error: hear('error') },
+      { info: hear('filtered'), filterRule: only },
+    ]);
+    const notifier = new Notifier(transport, { publisherId: 'me', topics: topic });
+    expect(notifier.isEnabled).toBe(true);
+    await notifier.info('a', 1);
+    await notifier.info('b', 2);
+    await notifier.error('c', 3);
+    await expect.poll(() => [...heard].sort()).toEqual(['error c 3', 'filtered b 2', 'info a 1', 'info b 2']);
+  });
+
+  test('who, when, on whose behalf; with and without an envelope', async () => {
+    const topic = unique('notes');
+    const heard: Notification[] = [];
+    await using _ = await listen(topic, [{ audit: (notification) => void heard.push(notification) }]);
+    const context = { user: 'demo' };
+    await new Notifier(transport, { publisherId: 'v2', topics: topic }).audit('e', { deep: [1] }, { context });
+    await new Notifier(transport, { publisherId: 'v1', topics: topic, driver: 'messaging' }).audit('e', null);
+    await expect.poll(() => heard).toHaveLength(2);
+    expect(heard.find(({ publisherId }) => publisherId === 'v2')).toMatchObject({ context, payload: { deep: [1] } });
+    expect(heard.find(({ publisherId }) => publisherId === 'v1')?.metadata.messageId).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  test('what is given back comes again, where that is allowed', async () => {
+    const topic = unique('notes');
+    let tries = 0;
+    const errors: string[] = [];
+    const endpoint: NotificationEndpoint = {
+      info: ({ eventType }) => {
+        tries += 1;
+        if (eventType === 'throws' && tries === 1) throw new Error('not now');
+        return tries < 3 ? 'requeue' : 'handled';
+      },
+    };
+    const notifier = new Notifier(transport, { topics: topic });
+    const listener = await listen(topic, [endpoint], { allowRequeue: true });
+    listener.on('handlerError', (error) => errors.push(error.message));
+    await notifier.info('throws', null);
+    await expect.poll(() => tries).toBe(3);
+    expect(errors).toEqual(['not now']);
+    await listener.close();
+    tries = 0;
+    const strict = await listen(topic, [endpoint]);
+    const heard = new Promise((resolve) => strict.once('handlerError', resolve));
+    await notifier.info('throws', null);
+    await heard;
+    await notifier.info('other', null);
+    await expect.poll(() => tries).toBe(2);
+    await strict.close();
+  });
+
+  test('each pool gets everything, its members share', async () => {
+    const topic = unique('notes');
+    const heard: string[] = [];
+    const hear = (name: string): NotificationEndpoint => ({
+      info: ({ payload }) => void heard.push(`${name}${payload}`),
+    });
+    const one = unique('pool');
+    const two = unique('pool');
+    await using _a = await listen(topic, [hear('a')], { pool: one });
+    await using _b = await listen(topic, [hear('a')], { pool: one });
+    await using _c = await listen(topic, [hear('c')], { pool: two });
+    await using _d = await listen(topic, [hear('d')]);
+    const notifier = new Notifier(transport, { topics: topic });
+    for (const i of [1, 2, 3]) await notifier.info('e', i);
+    await expect.poll(() => [...heard].sort()).toEqual(['a1', 'a2', 'a3', 'c1', 'c2', 'c3', 'd1', 'd2', 'd3']);
+  });
+
+  test('batches: full ones at once, others in time', async () => {
+    const topic = unique('notes');
+    const batches: unknown[][] = [];
+    const info = (notifications: readonly Notification[]) =>
+      void batches.push(notifications.map(({ payload }) => payload));
+    const listener = new BatchNotificationListener(transport, [{ topic }], [{ info }], {
+      batchSize: 3,
+      batchTimeout: 300,
+    });
+    await listener.start();
+    const notifier = new Notifier(transport, { topics: topic });
+    for (const i of [1, 2, 3, 4]) await notifier.info('e', i);
+    await expect.poll(() => batches).toEqual([[1, 2, 3], [4]]);
+    await listener.close();
+  });
+
+  test('a batch that waits for more when its listener stops is handed out', async () => {
+    const topic = unique('notes');
+    const batches: unknown[][] = [];
+    let arrived = 0;
+    class Counting extends NoOpSerializer {
+      override deserializeEntity(_context: object, entity: unknown): unknown {
+        arrived += 1;
+        return entity;
+      }
+    }
+    const info = (notifications: readonly Notification[]) =>
+      void batches.push(notifications.map(({ payload }) => payload));
+    const options = { batchSize: 9, batchTimeout: 60_000, serializer: new Counting() };
+    const listener = new BatchNotificationListener(transport, [{ topic }], [{ info }], options);
+    await listener.start();
+    const notifier = new Notifier(transport, { topics: topic });
+    await notifier.info('e', 5);
+    await notifier.info('e', 6);
+    await expect.poll(() => arrived).toBe(2);
+    await listener.close();
+    expect(batches).toEqual([[5, 6]]);
+  });
+
+  test('drivers', async () => {
+    const told: unknown[] = [];
+    const log = (priority: string, { eventType }: Notification) => told.push([priority, eventType]);
+    const notifier = new Notifier(transport, { driver: ['noop', log] }).prepare({ publisherId: 'other' });
+    expect(notifier.publisherId).toBe('other');
+    await notifier.warn('w', null);
+    expect(told).toEqual([['warn', 'w']]);
+    expect(new Notifier(transport, { driver: [] }).isEnabled).toBe(false);
+    expect(() => new Notifier(transport, { driver: 'messaging3' as never })).toThrow("did you mean 'messaging'?");
+    expect(() => new NotificationListener(transport, [{ topic: 't' }], [{}])).toThrow('priority');
+    expect(() => new NotificationListener(transport, [], [{ info: () => undefined }])).toThrow('target');
+  });
+});
