@@ -56,7 +56,8 @@ export class Topology {
   /** What is sent to all servers of a topic, for one of them. */
   fanoutQueue(topic: string): Queue {
     const exchange = this.fanout(topic);
-    return new Queue(`${exchange.name}_${hexId()}`, { ...this.#transient, exchange, routingKey: topic });
+    const bindings = [new Binding(exchange, { routingKey: topic })];
+    return new Queue(`${exchange.name}_${hexId()}`, { ...this.#transient, bindings });
   }
 
   /** Answers for one transport. */

@@ -75,6 +75,8 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
   /** To be done before the connection closes. */
   readonly #users = new Set<(options: { readonly timeout: number }) => Promise<void>>();
   readonly #offConnection: () => void;
+  /** Where messages go that others have declared otherwise than we would. */
+  readonly #foreign = new Set<string>();
   #producer: Producer | undefined;
   #replies: Replies | undefined;
   #closing: Promise<void> | undefined;
@@ -127,19 +129,48 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
    * MESSAGE_TOO_LARGE; CONNECTION_CLOSED; the reason of `signal`.
    */
   send(body: string, sending: Sending): Promise<unknown> {
-    const { exchange, routingKey, declare, mandatory, expiration, retry, signal } = sending;
+    const { exchange, routingKey } = sending;
+    const name = exchange?.name ?? '';
+    const foreign = exchange !== undefined && this.#foreign.has(addressOf(name, routingKey));
+    return this.#connected(sending)
+      .then(() => this.#publish(body, sending, !foreign))
+      .catch((error: unknown) => this.#otherwise(body, sending, error))
+      .catch((error: unknown) => {
+        throw sendError(error, name, routingKey);
+      });
+  }
+
+  /** Where tries are counted, those to connect are. */
+  async #connected({ retry = -1, timeout, signal }: Sending): Promise<void> {
+    if (retry < 0 || this.connection.state === 'open') return;
+    await this.connection.ensureConnection({ maxRetries: retry, timeout, signal });
+  }
+
+  #publish(body: string, sending: Sending, declares: boolean): Promise<unknown> {
+    const { exchange, routingKey, declare, mandatory, expiration, retry = -1, signal } = sending;
     this.#producer ??= this.connection.producer({ compression: this.conf.kombu_compression });
     const entities = exchange === undefined ? declare : [exchange, ...(declare ?? [])];
-    const sent = this.#producer.publish(body, {
+    return this.#producer.publish(body, {
       exchange: exchange?.name ?? '',
-      ...{ routingKey, declare: entities, mandatory, expiration, signal },
+      ...{ routingKey, declare: declares ? entities : undefined, mandatory, expiration, signal },
       ...{ contentType: 'application/json', contentEncoding: 'utf-8' },
       timeout: sending.timeout ?? Number.POSITIVE_INFINITY,
-      retry: retry === undefined || retry < 0 ? true : retry,
+      retry: retry < 0 ? true : retry,
     });
-    return sent.catch((error: unknown) => {
-      throw sendError(error, exchange?.name ?? '', routingKey);
-    });
+  }
+
+  /** Others may have declared the exchange or queue with other flags: then it is used as it is. It may have been deleted: then it is made again. */
+  #otherwise(body: string, sending: Sending, error: unknown): Promise<unknown> {
+    const { exchange, routingKey } = sending;
+    const code = error instanceof MessagingError ? error.code : undefined;
+    if (exchange === undefined || (code !== 'PRECONDITION_FAILED' && code !== 'NOT_FOUND')) throw error;
+    const address = addressOf(exchange.name, routingKey);
+    if (code === 'NOT_FOUND') this.#foreign.delete(address);
+    else {
+      if (this.#foreign.size >= MOST_FOREIGN) this.#foreign.clear();
+      this.#foreign.add(address);
+    }
+    return this.#publish(body, sending, code === 'NOT_FOUND');
   }
 
   /** For servers and listeners: `close` is called before the connection closes. Returns how to take it back. */
@@ -180,6 +211,12 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
     await this.#replies?.close();
     await this.#producer?.close({ timeout: deadline.remaining });
   }
+}
+
+const MOST_FOREIGN = 1000;
+
+function addressOf(exchange: string, routingKey: string): string {
+  return `${exchange}\0${routingKey}`;
 }
 
 /** What a publish that failed means to its sender. */

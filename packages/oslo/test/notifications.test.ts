@@ -11,6 +11,7 @@ import {
 } from '@wakame/oslo';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Batcher } from '../src/notify/batcher.ts';
 import { readNotification, timestampNow, writeNotification } from '../src/notify/message.ts';
 import { seal, unseal } from '../src/wire/envelope.ts';
 import { buses, open, unique } from './support/bus.ts';
@@ -62,6 +63,20 @@ test('filters match from the beginning, all of them', () => {
   expect(matches({ payload: { id: '7' } }, note({ payload: 'text' }))).toBe(false);
   expect(() => new NotificationFilter({ eventType: '(' })).toThrow('eventType');
   expect(() => new NotificationFilter({ event: 'x' } as never)).toThrow("'event'");
+});
+
+test('a batch is worked on when it is full, or when the first has waited long enough', async () => {
+  const batches: (readonly number[])[] = [];
+  const batcher = new Batcher<number, number>(2, 20, async (items) => {
+    batches.push(items);
+    if (items.includes(0)) throw new Error('nought');
+    return items.map((item) => 10 * item);
+  });
+  expect(await Promise.all([1, 2, 3].map((item) => batcher.add(item)))).toEqual([10, 20, 30]);
+  expect(batches).toEqual([[1, 2], [3]]);
+  const failed = batcher.add(0);
+  batcher.flush();
+  await expect(failed).rejects.toThrow('nought');
 });
 
 describe.each(buses)('notifications over $name', ({ url }) => {
@@ -155,20 +170,22 @@ describe.each(buses)('notifications over $name', ({ url }) => {
     await expect.poll(() => [...heard].sort()).toEqual(['a1', 'a2', 'a3', 'c1', 'c2', 'c3', 'd1', 'd2', 'd3']);
   });
 
-  test('batches: full ones at once, others in time', async () => {
+  test('batches', async () => {
     const topic = unique('notes');
     const batches: unknown[][] = [];
     const info = (notifications: readonly Notification[]) =>
       void batches.push(notifications.map(({ payload }) => payload));
-    const listener = new BatchNotificationListener(transport, [{ topic }], [{ info }], {
-      batchSize: 3,
-      batchTimeout: 300,
-    });
+    const options = { batchSize: 3, batchTimeout: 60_000 };
+    await using listener = new BatchNotificationListener(transport, [{ topic }], [{ info }], options);
     await listener.start();
     const notifier = new Notifier(transport, { topics: topic });
-    for (const i of [1, 2, 3, 4]) await notifier.info('e', i);
-    await expect.poll(() => batches).toEqual([[1, 2, 3], [4]]);
-    await listener.close();
+    for (const i of [1, 2, 3, 4, 5, 6]) await notifier.info('e', i);
+    await expect
+      .poll(() => batches)
+      .toEqual([
+        [1, 2, 3],
+        [4, 5, 6],
+      ]);
   });
 
   test('a batch that waits for more when its listener stops is handed out', async () => {

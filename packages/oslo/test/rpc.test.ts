@@ -187,10 +187,10 @@ describe.each(buses)('rpc over $name', ({ url }) => {
     const gate = deferred<string>();
     await using server = new RpcServer(transport, { topic: own, server: 's' }, [{ slow: () => gate.promise }]);
     await server.start();
-    const patient = client.prepare({ topic: own, callMonitorTimeout: 400 });
+    const patient = client.prepare({ topic: own, callMonitorTimeout: 2000 });
     const call = patient.call('slow');
     // Longer than the silence that it would bear.
-    await new Promise((resolve) => setTimeout(resolve, 900));
+    await new Promise((resolve) => setTimeout(resolve, 2500));
     gate.resolve('done');
     expect(await call).toBe('done');
     const silent = client.prepare({ topic: unique('silent'), callMonitorTimeout: 200 });

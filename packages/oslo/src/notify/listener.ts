@@ -1,8 +1,18 @@
-import { type Consumer, DEFAULTS, InvalidArgumentError, type Message, MessagingError, type Queue } from 'wakame';
+import {
+  type Consumer,
+  DEFAULTS,
+  InvalidArgumentError,
+  type Message,
+  MessagingError,
+  type Queue,
+  type WaitOptions,
+} from 'wakame';
 import { checkBoolean, checkDuration, checkInteger, checkKeys, noop, show, TypedEmitter } from 'wakame/util';
+import { consumeShared } from '../consuming.js';
 import { InvalidTarget } from '../errors.js';
 import { NoOpSerializer, type Serializer } from '../serializer.js';
 import { Target, type TargetOptions } from '../target.js';
+import type { Topology } from '../topology.js';
 import type { Transport } from '../transport.js';
 import { DuplicateFilter } from '../wire/duplicates.js';
 import { unseal } from '../wire/envelope.js';
@@ -51,7 +61,8 @@ const BATCH_KEYS: ReadonlySet<string> = new Set(['serializer', 'allowRequeue', '
 /** What both kinds of listeners do. */
 abstract class Listener extends TypedEmitter<ListenerEvents> implements AsyncDisposable {
   readonly transport: Transport;
-  readonly #queues: readonly Queue[];
+  readonly #sources: readonly Source[];
+  readonly #pool: string | undefined;
   readonly #serializer: Serializer;
   readonly #allowRequeue: boolean;
   readonly #duplicates = new DuplicateFilter();
@@ -69,25 +80,32 @@ abstract class Listener extends TypedEmitter<ListenerEvents> implements AsyncDis
     this.transport = transport;
     this.#serializer = serializer ?? new NoOpSerializer();
     this.#allowRequeue = allowRequeue === undefined ? false : checkBoolean('allowRequeue', allowRequeue);
-    this.#queues = queuesOf(transport, targets, [...priorities], pool);
+    this.#sources = sourcesOf(targets, [...priorities]);
+    this.#pool = pool === undefined ? undefined : checkPool(pool);
   }
 
-  /** Declares its queues and hears what comes. Resolves when the broker has accepted it; does nothing when it is started. Rejects as `consumer.consume`. */
-  async start(): Promise<void> {
+  /**
+   * Declares its queues and hears what comes. Resolves when the broker has accepted it; does nothing when it is started. Waits for the broker as long as
+   * it takes, unless `timeout` says otherwise. Rejects as `consumer.consume`.
+   */
+  async start(wait: WaitOptions = {}): Promise<void> {
     if (this.#consumer !== undefined) return;
-    const { connection, conf } = this.transport;
+    const { connection, conf, topology } = this.transport;
     const concurrency = this.concurrency;
     const { rabbit_qos_prefetch_count: prefetch } = conf;
-    const consumer = connection.consumer(this.#queues, {
-      ...{ accept: ['json'], concurrency },
-      prefetch: prefetch === 0 ? Math.max(DEFAULTS.prefetch, concurrency) : prefetch,
-      onMessage: (message) => this.#receive(message),
-      onDecodeError: (message, error) => this.#unreadable(message, error),
-    });
-    this.#consumer = consumer;
+    const queues = queuesOf(topology, this.#sources, this.#pool);
+    const make = (shared: readonly Queue[]): Consumer => {
+      this.#consumer = connection.consumer(shared, {
+        ...{ accept: ['json'], concurrency },
+        prefetch: prefetch === 0 ? Math.max(DEFAULTS.prefetch, concurrency) : prefetch,
+        onMessage: (message) => this.#receive(message),
+        onDecodeError: (message, error) => this.#unreadable(message, error),
+      });
+      return this.#consumer;
+    };
     this.#offTransport = this.transport.addUser((options) => this.close(options));
     try {
-      await consumer.consume();
+      await consumeShared(this.transport, wait, queues, make);
     } catch (error) {
       await this.close();
       throw error;
@@ -257,24 +275,28 @@ export class BatchNotificationListener extends Listener {
   }
 }
 
-/** One for each topic and priority; of a pool, one for all of them. */
-function queuesOf(
-  { topology }: Transport,
-  targets: readonly (Target | TargetOptions)[],
-  priorities: readonly Priority[],
-  pool: string | undefined,
-): readonly Queue[] {
+/** An exchange, and the key by which it is heard. */
+type Source = readonly [exchange: string | undefined, key: string];
+
+/** What is heard: each topic in each priority. Throws INVALID_ARGUMENT. */
+function sourcesOf(targets: readonly (Target | TargetOptions)[], priorities: readonly Priority[]): readonly Source[] {
   if (!Array.isArray(targets) || targets.length === 0) {
     throw new InvalidArgumentError(`a listener needs at least one target, not ${show(targets)}`);
   }
-  const sources = targets.flatMap((given) => {
+  return targets.flatMap((given) => {
     const { topic, exchange } = Target.from(given);
     if (topic === undefined) throw new InvalidTarget('the target of a listener must have a topic');
-    return priorities.map((priority) => [exchange, `${topic}.${priority}`] as const);
+    return priorities.map((priority): Source => [exchange, `${topic}.${priority}`]);
   });
+}
+
+/** One for each source; of a pool, one for all of them. */
+function queuesOf(topology: Topology, sources: readonly Source[], pool: string | undefined): readonly Queue[] {
   if (pool === undefined) return sources.map(([exchange, key]) => topology.topicQueue(exchange, key));
-  if (pool === '' || Buffer.byteLength(pool) > 255) {
-    throw new InvalidArgumentError(`pool must have 1 to 255 bytes, not ${show(pool)}`);
-  }
   return [topology.queue(pool, sources)];
+}
+
+function checkPool(pool: unknown): string {
+  if (typeof pool === 'string' && pool !== '' && Buffer.byteLength(pool) <= 255) return pool;
+  throw new InvalidArgumentError(`pool must have 1 to 255 bytes, not ${show(pool)}`);
 }

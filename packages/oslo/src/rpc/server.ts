@@ -1,6 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type Consumer, DEFAULTS, InvalidArgumentError, type Message, MessagingError, type Queue } from 'wakame';
+import {
+  type Consumer,
+  DEFAULTS,
+  InvalidArgumentError,
+  type Message,
+  MessagingError,
+  type Queue,
+  type WaitOptions,
+} from 'wakame';
 import { checkInteger, checkKeys, checkOneOf, Deadline, doneBefore, noop, show, TypedEmitter } from 'wakame/util';
+import { consumeShared } from '../consuming.js';
 import { InvalidTarget } from '../errors.js';
 import type { Serializer } from '../serializer.js';
 import { Target, type TargetOptions } from '../target.js';
@@ -101,32 +110,32 @@ export class RpcServer extends TypedEmitter<RpcServerEvents> implements AsyncDis
   }
 
   /**
-   * Declares its queues and takes requests. Resolves when the broker has accepted it; does nothing when it is started. Rejects as
-   * `consumer.consume`.
+   * Declares its queues and takes requests. Resolves when the broker has accepted it; does nothing when it is started. Waits for the broker
+   * as long as it takes, unless `timeout` says otherwise. Rejects as `consumer.consume`.
    */
-  async start(): Promise<void> {
+  async start(wait: WaitOptions = {}): Promise<void> {
     if (this.#state === 'started') return;
     this.#state = 'started';
-    const { topology, connection, conf } = this.transport;
     const { topic = '', server, exchange } = this.target;
-    this.#fanoutQueue = topology.fanoutQueue(topic);
+    const { conf, connection, topology } = this.transport;
     const keys = [topic, `${topic}.${server}`];
-    const consumer = connection.consumer(
-      [...keys.map((key) => topology.topicQueue(exchange, key)), this.#fanoutQueue],
-      {
+    this.#answers = new Answers(this.transport);
+    this.#offTransport = this.transport.addUser((options) => this.close(options));
+    this.#fanoutQueue = topology.fanoutQueue(topic);
+    const queues = [...keys.map((key) => topology.topicQueue(exchange, key)), this.#fanoutQueue];
+    const make = (shared: readonly Queue[]): Consumer => {
+      this.#consumer = connection.consumer(shared, {
         accept: ['json'],
         concurrency: this.#concurrency,
         // oslo.messaging has no limit by default; a backlog is better left for other servers to share.
         prefetch: conf.rabbit_qos_prefetch_count === 0 ? undefined : conf.rabbit_qos_prefetch_count,
         onMessage: (message) => this.#receive(message),
         onDecodeError: (message, error) => this.#unreadable(message, error),
-      },
-    );
-    this.#consumer = consumer;
-    this.#answers = new Answers(this.transport);
-    this.#offTransport = this.transport.addUser((options) => this.close(options));
+      });
+      return this.#consumer;
+    };
     try {
-      await consumer.consume();
+      await consumeShared(this.transport, wait, queues, make);
     } catch (error) {
       await this.close();
       throw error;
