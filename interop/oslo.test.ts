@@ -1,4 +1,9 @@
 /** RPC with oslo.messaging, either side being the server. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import {
   MessageUndeliverable,
   MessagingTimeout,
@@ -11,11 +16,13 @@ import {
 } from '@wakame/oslo';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { deferred } from 'wakame/util';
+import { peerPython } from '../scripts/lib/peers/index.ts';
 import { eventually } from './support/bench.ts';
 import type { Column } from './support/columns.ts';
 import { cell, type Direction } from './support/matrix.ts';
-import { openPeer, openTransport, unique, withEachOslo } from './support/oslo.ts';
+import { openPeer, openTransport, osloUrl, unique, withEachOslo } from './support/oslo.ts';
 import type { Peer } from './support/peer.ts';
+import { runTypeScript } from './support/programs.ts';
 
 withEachOslo('RPC of oslo.messaging', define);
 
@@ -241,5 +248,29 @@ function define(column: Column): void {
       for (const queue of [topic, `${topic}.s`]) await channel.queueDelete(queue);
     }
     await channel.exchangeDelete(exchange);
+  });
+
+  const example = (name: string) => {
+    const place = fileURLToPath(new URL('../examples/openstack/', import.meta.url));
+    const env = { ...process.env, PYTHONUNBUFFERED: '1', PYTHONDONTWRITEBYTECODE: '1' };
+    const [command, args] = name.endsWith('.py') ? [peerPython(column.peer), []] : [process.execPath, runTypeScript];
+    return spawn(command, [...args, join(place, name), osloUrl()], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+  };
+  const printed = 'servers: 7\nserver 7: rebooting\nserver 8: LookupError: no server 8\n';
+
+  test('Node → Python', 'the example', async () => {
+    const service = example('service.py');
+    await once(service.stdout, 'data');
+    expect(await text(example('client.ts').stdout)).toBe(printed);
+    service.kill('SIGKILL');
+    await once(service, 'exit');
+  });
+
+  test('Python → Node', 'the example', async () => {
+    const service = example('service.ts');
+    await once(service.stdout, 'data');
+    expect(await text(example('client.py').stdout)).toBe(printed);
+    service.kill('SIGINT');
+    expect(await once(service, 'exit')).toEqual([0, null]);
   });
 }

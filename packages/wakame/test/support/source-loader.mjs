@@ -19,6 +19,8 @@ const names = new Map([
   ['wakame/virtual', 'wakame/src/transports/virtual/index.ts'],
   ['wakame/wire', 'wakame/src/transports/virtual/wire/index.ts'],
   ['wakame/testing', 'wakame/src/testing/index.ts'],
+  ['wakame/util', 'wakame/src/util/index.ts'],
+  ['@wakame/oslo', 'oslo/src/index.ts'],
 ]);
 
 registerHooks({
