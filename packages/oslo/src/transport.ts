@@ -1,4 +1,5 @@
 import {
+  ChannelError,
   Connection,
   type ConnectionOptions,
   DEFAULTS,
@@ -80,6 +81,7 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
   #producer: Producer | undefined;
   #replies: Replies | undefined;
   #closing: Promise<void> | undefined;
+  #isClosed = false;
 
   /**
    * @param target A transport URL of oslo.messaging, a URL of Wakame's, or a Connection, which stays its owner's to close. Default `rabbit://`.
@@ -112,7 +114,8 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
 
   /** For clients: where answers arrive. */
   get replies(): Replies {
-    if (this.#replies === undefined || this.#replies.isClosed) {
+    if (this.#closing !== undefined) throw new ChannelError('the transport was closed');
+    if (this.#replies === undefined) {
       this.#replies = new Replies(this, {
         late: (msgId) => this.emit('lateReply', msgId),
         unreadable: (error) => {
@@ -132,8 +135,14 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
     const { exchange, routingKey } = sending;
     const name = exchange?.name ?? '';
     const foreign = exchange !== undefined && this.#foreign.has(addressOf(name, routingKey));
-    return this.#connected(sending)
-      .then(() => this.#publish(body, sending, !foreign))
+    if (this.#isClosed) return Promise.reject(new ChannelError('the transport was closed'));
+    // Not awaited where it need not be: messages leave in the order of the calls.
+    const connecting = this.#connecting(sending);
+    const sent =
+      connecting === undefined
+        ? this.#publish(body, sending, !foreign)
+        : connecting.then(() => this.#publish(body, sending, !foreign));
+    return sent
       .catch((error: unknown) => this.#otherwise(body, sending, error))
       .catch((error: unknown) => {
         throw sendError(error, name, routingKey);
@@ -141,9 +150,9 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
   }
 
   /** Where tries are counted, those to connect are. */
-  async #connected({ retry = -1, timeout, signal }: Sending): Promise<void> {
-    if (retry < 0 || this.connection.state === 'open') return;
-    await this.connection.ensureConnection({ maxRetries: retry, timeout, signal });
+  #connecting({ retry = -1, timeout, signal }: Sending): Promise<unknown> | undefined {
+    if (retry < 0 || this.connection.state === 'open') return undefined;
+    return this.connection.ensureConnection({ maxRetries: retry, timeout, signal });
   }
 
   #publish(body: string, sending: Sending, declares: boolean): Promise<unknown> {
@@ -210,6 +219,7 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
     await doneBefore(deadline, Promise.all(users));
     await this.#replies?.close();
     await this.#producer?.close({ timeout: deadline.remaining });
+    this.#isClosed = true;
   }
 }
 

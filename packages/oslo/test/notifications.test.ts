@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Batcher } from '../src/notify/batcher.ts';
 import { readNotification, timestampNow, writeNotification } from '../src/notify/message.ts';
 import { seal, unseal } from '../src/wire/envelope.ts';
-import { buses, open, unique } from './support/bus.ts';
+import { buses, eventually, open, unique } from './support/bus.ts';
 
 const note = (changes: Partial<Notification> = {}): Notification => ({
   ...{ context: {}, publisherId: 'compute.host1', eventType: 'instance.create', payload: { id: 7 } },
@@ -110,7 +110,7 @@ describe.each(buses)('notifications over $name', ({ url }) => {
     await notifier.info('a', 1);
     await notifier.info('b', 2);
     await notifier.error('c', 3);
-    await expect.poll(() => [...heard].sort()).toEqual(['error c 3', 'filtered b 2', 'info a 1', 'info b 2']);
+    await eventually(() => [...heard].sort()).toEqual(['error c 3', 'filtered b 2', 'info a 1', 'info b 2']);
   });
 
   test('who, when, on whose behalf; with and without an envelope', async () => {
@@ -120,7 +120,7 @@ describe.each(buses)('notifications over $name', ({ url }) => {
     const context = { user: 'demo' };
     await new Notifier(transport, { publisherId: 'v2', topics: topic }).audit('e', { deep: [1] }, { context });
     await new Notifier(transport, { publisherId: 'v1', topics: topic, driver: 'messaging' }).audit('e', null);
-    await expect.poll(() => heard).toHaveLength(2);
+    await eventually(() => heard).toHaveLength(2);
     expect(heard.find(({ publisherId }) => publisherId === 'v2')).toMatchObject({ context, payload: { deep: [1] } });
     expect(heard.find(({ publisherId }) => publisherId === 'v1')?.metadata.messageId).toMatch(/^[0-9a-f-]{36}$/);
   });
@@ -140,7 +140,7 @@ describe.each(buses)('notifications over $name', ({ url }) => {
     const listener = await listen(topic, [endpoint], { allowRequeue: true });
     listener.on('handlerError', (error) => errors.push(error.message));
     await notifier.info('throws', null);
-    await expect.poll(() => tries).toBe(3);
+    await eventually(() => tries).toBe(3);
     expect(errors).toEqual(['not now']);
     await listener.close();
     tries = 0;
@@ -149,7 +149,7 @@ describe.each(buses)('notifications over $name', ({ url }) => {
     await notifier.info('throws', null);
     await heard;
     await notifier.info('other', null);
-    await expect.poll(() => tries).toBe(2);
+    await eventually(() => tries).toBe(2);
     await strict.close();
   });
 
@@ -167,7 +167,7 @@ describe.each(buses)('notifications over $name', ({ url }) => {
     await using _d = await listen(topic, [hear('d')]);
     const notifier = new Notifier(transport, { topics: topic });
     for (const i of [1, 2, 3]) await notifier.info('e', i);
-    await expect.poll(() => [...heard].sort()).toEqual(['a1', 'a2', 'a3', 'c1', 'c2', 'c3', 'd1', 'd2', 'd3']);
+    await eventually(() => [...heard].sort()).toEqual(['a1', 'a2', 'a3', 'c1', 'c2', 'c3', 'd1', 'd2', 'd3']);
   });
 
   test('batches', async () => {
@@ -206,7 +206,7 @@ describe.each(buses)('notifications over $name', ({ url }) => {
     const notifier = new Notifier(transport, { topics: topic });
     await notifier.info('e', 5);
     await notifier.info('e', 6);
-    await expect.poll(() => arrived).toBe(2);
+    await eventually(() => arrived).toBe(2);
     await listener.close();
     expect(batches).toEqual([[5, 6]]);
   });

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Exchange, type MessagingError } from 'wakame';
 import { deferred } from 'wakame/util';
 import { type RabbitmqServer, startRabbitmq } from '../../../scripts/lib/brokers/rabbitmq.ts';
-import { buses, open, rabbitUrl, unique } from './support/bus.ts';
+import { buses, eventually, open, rabbitUrl, unique } from './support/bus.ts';
 
 describe.each(buses)('over $name', ({ url }) => {
   test('a reply queue that is deleted under a call comes back, and so does the answer', async () => {
@@ -88,7 +88,7 @@ test('neighbours who declare otherwise: their exchange is used as it is', async 
   await new Notifier(ours, { topics: topic }).info('e', 1);
   await new RpcServer(ours, { topic, server: 'ours' }, [{ who: () => 'ours' }]).start();
   expect(await new RpcClient(theirs, { topic, server: 'ours' }).call('who')).toBe('ours');
-  await expect.poll(() => heard).toEqual([1]);
+  await eventually(() => heard).toEqual([1]);
   expect(problems.map(({ message }) => message)).toEqual([expect.stringContaining('with other options')]);
 });
 

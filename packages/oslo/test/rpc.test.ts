@@ -21,7 +21,7 @@ import {
 } from '@wakame/oslo';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { deferred } from 'wakame/util';
-import { buses, open, unique } from './support/bus.ts';
+import { buses, eventually, open, unique } from './support/bus.ts';
 
 interface MathApi {
   add(args: { a: number; b: number }): number;
@@ -45,7 +45,7 @@ describe.each(buses)('rpc over $name', ({ url }) => {
     told: ({ value }: { value: unknown }) => void seen.push(value),
     fails: ({ kind }: { kind: string }) => {
       if (kind === 'python') throw new PythonError('ValueError', 'no value', { args: ['no value', 7] });
-      if (kind === 'own') throw Object.assign(new NotFound('not there'), { name: 'NotFound' });
+      if (kind === 'own') throw new NotFound('not there');
       throw new TypeError('wrong type');
     },
     expected: expectedExceptions([NotFound], () => {
@@ -292,7 +292,25 @@ describe.each(buses)('rpc over $name', ({ url }) => {
     const again = JSON.stringify({ method: 'told', args: { value: 2 }, _unique_id: 'other' });
     const exchange = transport.topology.exchange();
     for (const text of [body, body, again]) await transport.send(text, { exchange, routingKey: `${topic}.one` });
-    await expect.poll(() => seen).toEqual([1, 2]);
+    await eventually(() => seen).toEqual([1, 2]);
+  });
+
+  test('servers of old: an answer in two parts, to an exchange of the reply queue’s name', async () => {
+    const own = unique('old');
+    const queue = transport.topology.topicQueue(undefined, own);
+    await using producer = transport.connection.producer();
+    await using consumer = transport.connection.consumer(queue, {
+      settle: 'auto',
+      onMessage: async ({ payload }) => {
+        const request = JSON.parse((payload as { 'oslo.message': string })['oslo.message']) as Record<string, string>;
+        const { _reply_q: exchange = '', _msg_id } = request;
+        const answer = { exchange, routingKey: exchange };
+        await producer.publish({ result: 'old', failure: null, ending: false, _msg_id }, answer);
+        await producer.publish({ result: null, failure: null, ending: true, _msg_id }, answer);
+      },
+    });
+    await consumer.consume();
+    expect(await client.prepare({ topic: own }).call('any')).toBe('old');
   });
 
   test('the transport closes: calls under way reject', async () => {
@@ -302,5 +320,7 @@ describe.each(buses)('rpc over $name', ({ url }) => {
     await new RpcClient(other, { topic: unique('nobody') }).cast('zero');
     await other.close();
     await rejected;
+    await expect(new RpcClient(other, { topic: 't' }).cast('zero')).rejects.toThrow('closed');
+    await expect(new RpcClient(other, { topic: 't' }).call('zero')).rejects.toThrow('closed');
   });
 });

@@ -1,7 +1,7 @@
 import { MessagingError } from 'wakame';
 import { Deadline, noop, sleep } from 'wakame/util';
 import { MessageUndeliverable } from '../errors.js';
-import type { Transport } from '../transport.js';
+import type { Sending, Transport } from '../transport.js';
 import { hexId, type ReplyPath, seal, writeReply } from '../wire/envelope.js';
 import { failureOf, writeFailure } from '../wire/failure.js';
 
@@ -54,14 +54,12 @@ export class Answers {
   beat(to: ReplyPath): () => void {
     const { monitorTimeout, msgId } = to;
     if (monitorTimeout === undefined) return noop;
-    const timer = setInterval(
-      () => {
-        const body = seal(writeReply({ ...NOTHING, msgId, uniqueId: hexId(), ending: false }));
-        // Where it does not arrive, the answer will not either, and tells of it.
-        this.#send(body, to.replyQueue).catch(noop);
-      },
-      Math.max(SHORTEST_BEAT, (monitorTimeout * 1000) / 2),
-    );
+    const interval = Math.max(SHORTEST_BEAT, (monitorTimeout * 1000) / 2);
+    const timer = setInterval(() => {
+      const body = seal(writeReply({ ...NOTHING, msgId, uniqueId: hexId(), ending: false }));
+      // Where it does not arrive, the answer will not either, and tells of it. One that is late is of no use.
+      this.#send(body, to.replyQueue, { retry: 0, timeout: interval }).catch(noop);
+    }, interval);
     return () => clearInterval(timer);
   }
 
@@ -70,9 +68,9 @@ export class Answers {
     this.#stopped.abort();
   }
 
-  #send(body: string, replyQueue: string): Promise<unknown> {
+  #send(body: string, replyQueue: string, how: Pick<Sending, 'retry' | 'timeout'> = {}): Promise<unknown> {
     const mandatory = this.#transport.conf.direct_mandatory_flag;
-    return this.#transport.send(body, { exchange: undefined, routingKey: replyQueue, mandatory });
+    return this.#transport.send(body, { ...how, exchange: undefined, routingKey: replyQueue, mandatory });
   }
 
   #isObsolete(replyQueue: string): boolean {

@@ -42,7 +42,12 @@ export function failureOf(thrown: unknown): RemoteFailure {
   }
   const isDispatch = thrown instanceof NoSuchMethod || thrown instanceof UnsupportedVersion;
   const module = isDispatch ? DISPATCHER_MODULE : NODE_MODULE;
-  return { ...shared, className: thrown.name, module, args: [message], kwargs: {} };
+  return { ...shared, className: classNameOf(thrown), module, args: [message], kwargs: {} };
+}
+
+/** A class that extends Error and says no more inherits its name. */
+function classNameOf(error: Error): string {
+  return error.name === 'Error' ? error.constructor.name : error.name;
 }
 
 /** Throws ENCODE_FAILED when its args cannot be written. */
