@@ -20,7 +20,7 @@ import { peerPython } from '../scripts/lib/peers/index.ts';
 import { eventually } from './support/bench.ts';
 import type { Column } from './support/columns.ts';
 import { cell, type Direction } from './support/matrix.ts';
-import { openPeer, openTransport, osloUrl, unique, withEachOslo } from './support/oslo.ts';
+import { openPeer, openTransport, osloUrl, type Settings, unique, withEachOslo } from './support/oslo.ts';
 import type { Peer } from './support/peer.ts';
 import { runTypeScript } from './support/programs.ts';
 
@@ -28,9 +28,14 @@ withEachOslo('RPC of oslo.messaging', define);
 
 class ValueError extends Error {}
 
+type Call = (method: string, args?: object) => Promise<unknown>;
+
+/** Starting Python programs takes its time. */
+const PROGRAMS = 60_000;
+
 function define(column: Column): void {
-  const test = (direction: Direction, feature: string, run: () => Promise<void>) =>
-    cell(column, direction, feature, run);
+  const test = (direction: Direction, feature: string, run: () => Promise<void>, timeout?: number) =>
+    cell(column, direction, feature, run, undefined, timeout);
 
   let transport: Transport;
   let peer: Peer;
@@ -217,37 +222,45 @@ function define(column: Column): void {
     expect(await shared.call('who')).toBe('node');
   });
 
-  test('both', 'compressed, durable', async () => {
-    const settings = { kombu_compression: 'gzip', amqp_durable_queues: true };
+  /** A service and a client of each language, on a bus where both declare as `settings` say. */
+  const bothWays = async (
+    bus: string,
+    settings: Settings,
+    check: (calls: { python: Call; node: Call }) => Promise<void>,
+  ) => {
     const exchange = unique('exchange');
-    await using durable = openTransport({ ...settings, control_exchange: exchange });
-    await using other = await openPeer(column, settings);
+    await using other = openTransport({ ...settings, control_exchange: exchange });
+    await peer.call('also', { bus, url: osloUrl(settings) });
     const topics = { node: unique('node'), python: unique('python') };
-    await new RpcServer(durable, { topic: topics.node, server: 's' }, [endpoint('node')]).start();
-    await other.call('serve', { topic: topics.python, server: 's', exchange });
-    const value = 'long '.repeat(1000);
-    const echo = { method: 'echo', args: { value } };
-    expect(await other.call('call', { topic: topics.node, exchange, ...echo })).toBe(value);
-    expect(await new RpcClient(durable, { topic: topics.python }).call('echo', { value })).toBe(value);
-    await other.call('close');
-  });
-
-  test('both', 'quorum queues', async () => {
-    const settings = { rabbit_quorum_queue: true, rabbit_transient_quorum_queue: true, amqp_auto_delete: false };
-    const exchange = unique('exchange');
-    await using quorum = openTransport({ ...settings, control_exchange: exchange });
-    await using other = await openPeer(column, settings);
-    const topics = { node: unique('node'), python: unique('python') };
-    await new RpcServer(quorum, { topic: topics.node, server: 's' }, [endpoint('node')]).start();
-    await other.call('serve', { topic: topics.python, server: 's', exchange });
-    expect(await other.call('call', { topic: topics.node, exchange, method: 'who' })).toBe('node');
-    expect(await new RpcClient(quorum, { topic: topics.python }).call('who')).toBe('s');
-    await other.call('close');
-    const channel = quorum.connection.channel();
-    for (const topic of Object.values(topics)) {
-      for (const queue of [topic, `${topic}.s`]) await channel.queueDelete(queue);
+    await new RpcServer(other, { topic: topics.node, server: 's' }, [endpoint('node')]).start();
+    await peer.call('serve', { topic: topics.python, server: bus, exchange, bus });
+    await check({
+      python: (method, args) => peer.call('call', { topic: topics.node, exchange, bus, method, args }),
+      node: (method, args) => new RpcClient(other, { topic: topics.python }).call(method, args),
+    });
+    await peer.call('stop', { server: bus });
+    const channel = other.connection.channel();
+    for (const queue of [topics.python, `${topics.python}.${bus}`, topics.node, `${topics.node}.s`]) {
+      await channel.queueDelete(queue);
     }
     await channel.exchangeDelete(exchange);
+  };
+
+  test('both', 'compressed, durable', () => {
+    const settings = { kombu_compression: 'gzip', amqp_durable_queues: true, amqp_auto_delete: false };
+    return bothWays('durable', settings, async ({ python, node }) => {
+      const args = { value: 'long '.repeat(1000) };
+      expect(await python('echo', args)).toBe(args.value);
+      expect(await node('echo', args)).toBe(args.value);
+    });
+  });
+
+  test('both', 'quorum queues', () => {
+    const settings = { rabbit_quorum_queue: true, rabbit_transient_quorum_queue: true, amqp_auto_delete: false };
+    return bothWays('quorum', settings, async ({ python, node }) => {
+      expect(await python('who')).toBe('node');
+      expect(await node('who')).toBe('quorum');
+    });
   });
 
   const example = (name: string) => {
@@ -258,19 +271,29 @@ function define(column: Column): void {
   };
   const printed = 'servers: 7\nserver 7: rebooting\nserver 8: LookupError: no server 8\n';
 
-  test('Node → Python', 'the example', async () => {
-    const service = example('service.py');
-    await once(service.stdout, 'data');
-    expect(await text(example('client.ts').stdout)).toBe(printed);
-    service.kill('SIGKILL');
-    await once(service, 'exit');
-  });
+  test(
+    'Node → Python',
+    'the example',
+    async () => {
+      const service = example('service.py');
+      await once(service.stdout, 'data');
+      expect(await text(example('client.ts').stdout)).toBe(printed);
+      service.kill('SIGKILL');
+      await once(service, 'exit');
+    },
+    PROGRAMS,
+  );
 
-  test('Python → Node', 'the example', async () => {
-    const service = example('service.ts');
-    await once(service.stdout, 'data');
-    expect(await text(example('client.py').stdout)).toBe(printed);
-    service.kill('SIGINT');
-    expect(await once(service, 'exit')).toEqual([0, null]);
-  });
+  test(
+    'Python → Node',
+    'the example',
+    async () => {
+      const service = example('service.ts');
+      await once(service.stdout, 'data');
+      expect(await text(example('client.py').stdout)).toBe(printed);
+      service.kill('SIGINT');
+      expect(await once(service, 'exit')).toEqual([0, null]);
+    },
+    PROGRAMS,
+  );
 }

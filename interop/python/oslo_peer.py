@@ -89,6 +89,7 @@ class HeardTogether:
 class Peer:
     def __init__(self):
         self.servers = {}
+        self.transports = {}
         self.seen = []
         self.endpoints = {}
 
@@ -96,19 +97,23 @@ class Peer:
         # Some of its options are only ever registered with the configuration of the process.
         conf = cfg.CONF
         conf([], project='interop')
-        self.transport = oslo_messaging.get_rpc_transport(conf, url=url, allowed_remote_exmods=list(allowed))
+        self.transports[None] = oslo_messaging.get_rpc_transport(conf, url=url, allowed_remote_exmods=list(allowed))
         self.notifications = oslo_messaging.get_notification_transport(conf, url=url)
         for group, values in (options or {}).items():
             for name, value in values.items():
                 conf.set_override(name, value, group=None if group == 'DEFAULT' else group)
 
-    def serve(self, topic, server, exchange=None):
+    def also(self, bus, url):
+        """A further transport, with what its URL's query says."""
+        self.transports[bus] = oslo_messaging.get_rpc_transport(cfg.CONF, url=url)
+
+    def serve(self, topic, server, exchange=None, bus=None):
         target = oslo_messaging.Target(topic=topic, server=server, exchange=exchange)
         endpoint = MathEndpoint(server, self.seen)
         self.endpoints[server] = endpoint
         access = dispatcher.DefaultRPCAccessPolicy
         rpc = oslo_messaging.get_rpc_server(
-            self.transport, target, [endpoint, Spaced()], executor='threading', access_policy=access
+            self.transports[bus], target, [endpoint, Spaced()], executor='threading', access_policy=access
         )
         rpc.start()
         self.servers[server] = rpc
@@ -124,13 +129,13 @@ class Peer:
     def received(self):
         return self.seen
 
-    def client(self, topic, timeout=10, monitor=None, cap=None, at_least_once=False, **target):
+    def client(self, topic, timeout=10, monitor=None, cap=None, at_least_once=False, bus=None, **target):
         options = {'timeout': timeout, 'version_cap': cap, 'call_monitor_timeout': monitor}
         if at_least_once:
             options['transport_options'] = oslo_messaging.TransportOptions(at_least_once=True)
         target = oslo_messaging.Target(topic=topic, **target)
         make = getattr(oslo_messaging, 'get_rpc_client', oslo_messaging.RPCClient)
-        return make(self.transport, target, **options)
+        return make(self.transports[bus], target, **options)
 
     def call(self, topic, method, args=None, context=None, **options):
         return self.client(topic, **options).call(context or {}, method, **(args or {}))
@@ -193,7 +198,8 @@ class Peer:
     def close(self):
         for name in list(self.servers):
             self.stop(name)
-        self.transport.cleanup()
+        for transport in self.transports.values():
+            transport.cleanup()
         self.notifications.cleanup()
 
 

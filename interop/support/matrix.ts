@@ -24,17 +24,22 @@ declare module 'vitest' {
 /** Why there is nothing to test in a column; undefined where there is. */
 export type Unless = (column: Column) => string | undefined;
 
-/** A test of one cell. With a reason of `unless`, there is none in this column, and the table says so. */
+/**
+ * A test of one cell. With a reason of `unless`, there is none in this column, and the table says so.
+ *
+ * @param timeout Milliseconds, for a test that starts programs. Default: as for every test.
+ */
 export function cell(
   column: Column,
   direction: Direction,
   feature: string,
   run: () => Promise<void>,
   unless: Unless = () => undefined,
+  timeout?: number | undefined,
 ): void {
   if (unless(column) !== undefined) return;
   const absent = Object.fromEntries(columnsBeside(column.key).flatMap((other) => reasonFor(other, unless)));
-  test(`${feature}, ${direction}`, async ({ task }) => {
+  test(`${feature}, ${direction}`, timeout === undefined ? {} : { timeout }, async ({ task }) => {
     task.meta.interop = { feature, direction, column: column.key, absent };
     await run();
   });

@@ -9,10 +9,13 @@ import { Peer } from './peer.ts';
 /** Options of oslo.messaging for both sides: what the tests leave behind goes by itself. */
 const options = { amqp_auto_delete: true, rabbit_transient_queues_ttl: 60 };
 
-/** The test broker as oslo.messaging names it. */
-export function osloUrl(): string {
+/** The test broker as oslo.messaging names it, with options in the query. */
+export function osloUrl(settings: Settings = {}): string {
   const { username, password, hostname, port } = new URL(brokerUrl('rabbitmq'));
-  return `rabbit://${username}:${password}@${hostname}:${port}//`;
+  const query = new URLSearchParams(
+    Object.entries(settings).map(([name, value]): [string, string] => [name, `${value}`]),
+  );
+  return `rabbit://${username}:${password}@${hostname}:${port}//?${query}`;
 }
 
 /** Further options of oslo_messaging_rabbit. */
