@@ -124,7 +124,7 @@ export const layers: readonly Layer[] = [
   },
   {
     files: wakame,
-    mayImport: [`!${wakame}transports/`, `!${pidbox}`, driverContract, wire, 'node:*', 'declared'],
+    mayImport: [`!${wakame}transports/`, `!${pidbox}`, driverContract, wire, 'node:*', 'yaml'],
     why: 'above transports/ no file names a broker',
   },
   {

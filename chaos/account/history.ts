@@ -229,6 +229,8 @@ function tell(history: History, deliveries: Map<string, Delivery>, record: Telli
       worker.endedAt = at;
       worker.end = record.signal ?? `exit code ${record.code}`;
       return;
+    default:
+      record satisfies never;
   }
 }
 
