@@ -51,7 +51,7 @@ function define(bench: Bench): void {
   afterAll(async () => {
     await worker?.stop();
     await python?.[Symbol.asyncDispose]();
-    await Promise.all([client, listener, workers].map((one) => (one as { close?(): unknown }).close?.()));
+    await Promise.all([client, listener, workers].map((one) => (one as { close?(): unknown } | undefined)?.close?.()));
     await client?.[Symbol.asyncDispose]();
   });
 
