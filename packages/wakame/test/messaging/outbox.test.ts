@@ -556,6 +556,9 @@ describe('confirm: false', () => {
     const lost = new Promise<[MessagingError, { routingKey: string }]>((resolve) => {
       by.once('lost', (error, message) => resolve([error, message]));
     });
+    // Connected again.
+    await by.publish('again', { routingKey: 'q' });
+    await by.flush();
     broker.hang('publish');
     await by.publish('y', { routingKey: 'q', timeout: 30 });
     const [error, message] = await lost;
