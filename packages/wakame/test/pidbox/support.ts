@@ -8,7 +8,9 @@ export function mailboxOf(bench: Bench, options: MailboxOptions = {}): Mailbox {
   const mailbox = new Mailbox(bench.name('box'), { connection: bench.connection, ...options });
   if (!bench.url.startsWith('memory:')) {
     onTestFinished(async () => {
-      const tidy = new Connection(bench.url);
+      // The bench's own way to the server has ended.
+      const { WAKAME_TEST_REDIS_URL, WAKAME_TEST_RABBITMQ_URL } = process.env;
+      const tidy = new Connection(bench.url.startsWith('redis:') ? WAKAME_TEST_REDIS_URL : WAKAME_TEST_RABBITMQ_URL);
       await tidy.channel().exchangeDelete(mailbox.exchange.name);
       await tidy.channel().exchangeDelete(mailbox.replyExchange.name);
       await tidy.close();
