@@ -19,7 +19,17 @@ const options = { ...REDIS_CASES, restartBroker: () => broker.restart() };
 const disrupt = faultsOf(proxy, through(proxy, broker.url));
 const { lease } = REDIS_CASES.connection.transportOptions;
 
-await transportConformance({ describe, it }, { ...options, name: 'Redis', url: broker.url, disrupt });
+await transportConformance(
+  { describe, it },
+  {
+    ...options,
+    name: 'Redis',
+    url: broker.url,
+    disrupt,
+    // Every single step is written to the disk before it is answered.
+    scale: 0.3 * Number(process.env.WAKAME_TEST_SCALE ?? 1),
+  },
+);
 await transportConformance(
   { describe, it },
   {
@@ -29,6 +39,6 @@ await transportConformance(
     connection: { transportOptions: { lease, global_keyprefix: '{app}:', priority_order: 'amqp' } },
     disrupt,
     // What the load tells was told above.
-    scale: 0.1,
+    scale: 0.05,
   },
 );

@@ -16,6 +16,8 @@ await transportConformance(
       disrupt: 'there is no network to cut',
       restartBroker: 'there is no server to start again',
     },
+    // Each process does the work of the database as well.
+    scale: 0.3 * Number(process.env.WAKAME_TEST_SCALE ?? 1),
     processes: { execArgv: ['--import', new URL('../support/source-loader.mjs', import.meta.url).href] },
   },
 );
