@@ -88,6 +88,8 @@ export class ConsumerChannel {
   readonly managed: ManagedChannel;
   readonly #host: ConsumerHost;
   readonly #user: ChannelUser;
+  /** Fetches whose callers did not wait for the answer. */
+  readonly #abandoned = new Set<Promise<unknown>>();
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #apart = new Set<ConsumerChannel>();
   readonly #closed = new AbortController();
@@ -225,9 +227,15 @@ export class ConsumerChannel {
     const release = ({ delivery, inner }: Fetched) => (isHeld ? inner.release([delivery.deliveryTag]) : undefined);
     let isWanted = true;
     let fetched: Fetched | undefined;
+    let asked: Promise<unknown> | undefined;
     const fetch = async (inner: TransportChannel) => {
       fetched = undefined;
-      const delivery = await inner.get(this.#host.topology.currentName(queue), options);
+      // Calls that were given up are under way still. No more is asked for before they are answered: with little patience they would pile up.
+      while (this.#abandoned.size > 0 && isWanted) await Promise.allSettled(this.#abandoned);
+      if (!isWanted) return undefined;
+      const asking = inner.get(this.#host.topology.currentName(queue), options);
+      asked = asking;
+      const delivery = await asking;
       if (delivery === undefined) return undefined;
       fetched = { delivery, inner };
       if (!isWanted) await release(fetched);
@@ -238,11 +246,18 @@ export class ConsumerChannel {
       return await this.managed.run(fetch, { ...wait, idempotent: isHeld });
     } catch (error) {
       isWanted = false;
+      if (asked !== undefined) this.#abandon(asked);
       if (isNotFound(error)) this.#host.topology.forget('queue', queue);
       // It may have come in the very moment in which the caller gave up.
       if (fetched !== undefined) await release(fetched);
       throw error;
     }
+  }
+
+  #abandon(asked: Promise<unknown>): void {
+    this.#abandoned.add(asked);
+    const over = () => void this.#abandoned.delete(asked);
+    asked.then(over, over);
   }
 
   /** Ends all subscriptions. Unsettled deliveries go back to their queues. Never rejects. */

@@ -349,4 +349,26 @@ describe('fetching', () => {
     await broker.until(() => inner.settled.length === 1);
     expect(inner.settled).toEqual(['release 1']);
   });
+
+  test('those given up are answered before more is asked for, so that they do not pile up', async () => {
+    const channel = new ConsumerChannel(connection);
+    await channel.managed.open();
+    const message = { exchange: '', routingKey: 'a', properties: {}, unroutable: 'ignore' as const };
+    await connection.channel().publish({ ...message, body: Buffer.from('x') });
+    let answer = () => {};
+    broker.rule('get', () => new Promise<void>((resolve) => (answer = resolve)));
+    const stop = new AbortController();
+    const getting = channel.get('a', {}, { signal: stop.signal });
+    await broker.until(() => broker.count('get a') === 1);
+    stop.abort(new Error('enough'));
+    await expect(getting).rejects.toThrow('enough');
+    for (let i = 0; i < 10; i++) await expect(channel.get('a', {}, { timeout: 1 })).rejects.toThrow();
+    const patient = channel.get('a', {}, { timeout: 10_000 });
+    expect(broker.count('get a')).toBe(1);
+    answer();
+    await broker.until(() => broker.count('get a') === 2);
+    answer();
+    expect(Buffer.from((await patient)?.delivery.body ?? []).toString()).toBe('x');
+    expect(broker.count('get a')).toBe(2);
+  });
 });

@@ -49,13 +49,13 @@ describe('delay', () => {
     const inbox = await consume(channel, 'q', {
       onDelivery: (delivery) => arrivals.push([textOf(delivery), Date.now()]),
     });
-    await publish(channel, 'later', { routingKey: 'q', notBefore: now + 80 });
-    await publish(channel, 'soon', { routingKey: 'q', notBefore: now + 40 });
+    await publish(channel, 'later', { routingKey: 'q', notBefore: now + 1000 });
+    await publish(channel, 'soon', { routingKey: 'q', notBefore: now + 500 });
     await publish(channel, 'at once', { routingKey: 'q' });
     await inbox.count(3);
     expect(arrivals.map(([text]) => text)).toEqual(['at once', 'soon', 'later']);
-    expect(arrivals[1]?.[1]).toBeGreaterThanOrEqual(now + 40);
-    expect(arrivals[2]?.[1]).toBeGreaterThanOrEqual(now + 80);
+    expect(arrivals[1]?.[1]).toBeGreaterThanOrEqual(now + 500);
+    expect(arrivals[2]?.[1]).toBeGreaterThanOrEqual(now + 1000);
     expect(inbox.deliveries.some(({ redelivered }) => redelivered)).toBe(false);
   });
 
@@ -87,7 +87,7 @@ describe('delay', () => {
     const broker = freshBroker();
     const { channel } = await (await open({ broker, module: bareModule() })).channel();
     await channel.queueDeclare('q');
-    const notBefore = Date.now() + 60;
+    const notBefore = Date.now() + 600;
     for (const text of ['1', '2']) await publish(channel, text, { routingKey: 'q', notBefore });
     const first = await consume(channel, 'q', { noAck: true });
     await pause(20);
@@ -106,7 +106,7 @@ describe('delay', () => {
     const opened = await open({ broker, module: moduleOf(() => driver) });
     const { channel } = await opened.channel();
     await channel.queueDeclare('q');
-    const notBefore = Date.now() + 60;
+    const notBefore = Date.now() + 600;
     await publish(channel, 'm', { routingKey: 'q', notBefore });
     await consume(channel, 'q');
     await pause(15);
