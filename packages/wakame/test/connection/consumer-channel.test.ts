@@ -354,7 +354,7 @@ describe('fetching', () => {
     const channel = new ConsumerChannel(connection);
     await channel.managed.open();
     const message = { exchange: '', routingKey: 'a', properties: {}, unroutable: 'ignore' as const };
-    await connection.channel().publish({ ...message, body: Buffer.from('x') });
+    for (const text of ['x', 'y']) await connection.channel().publish({ ...message, body: Buffer.from(text) });
     let answer = () => {};
     broker.rule('get', () => new Promise<void>((resolve) => (answer = resolve)));
     const stop = new AbortController();
@@ -368,7 +368,7 @@ describe('fetching', () => {
     answer();
     await broker.until(() => broker.count('get a') === 2);
     answer();
-    expect(Buffer.from((await patient)?.delivery.body ?? []).toString()).toBe('x');
+    expect(Buffer.from((await patient)?.delivery.body ?? []).toString()).toBe('y');
     expect(broker.count('get a')).toBe(2);
   });
 });
