@@ -113,7 +113,7 @@ describe('priorities', () => {
 });
 
 describe('queues that nobody declared', () => {
-  test('the answer to a caller whose queue leaves no trace is kept for a day', async () => {
+  test('kombu#294: the answer to a caller whose queue leaves no trace is kept for a day', async () => {
     const connection = connect();
     const producer = connection.producer();
     await producer.publish('answer', { routingKey: 'reply.of.python', correlationId: '1', mandatory: true });
