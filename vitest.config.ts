@@ -34,7 +34,7 @@ export default defineConfig({
     // A process of its own for each file: tests may end their sockets, their event loop or themselves.
     pool: 'forks',
     // Most of them wait for brokers, peers and timers more than they compute: more at a time than there are cores.
-    maxWorkers: Math.max(3, availableParallelism()),
+    maxWorkers: Math.max(4, availableParallelism()),
     testTimeout: 20_000,
     hookTimeout: 60_000,
   },

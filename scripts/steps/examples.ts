@@ -24,7 +24,7 @@ export async function examples(): Promise<void> {
   const failures: string[] = [];
   const folder = mkdtempSync(join(tmpdir(), 'wakame-examples-'));
   const urls = [`sqlite:${encodeURI(folder)}/examples.db`, ...found.map(urlOf)];
-  for (const [program, ...args] of programs(urls)) {
+  const run = async ([program, ...args]: Program) => {
     const label = `${program} ${args.join(' ')}`;
     const started = performance.now();
     try {
@@ -36,13 +36,22 @@ export async function examples(): Promise<void> {
       console.error(`FAILED ${label}\n${(error as Error).message}\n${said}`);
       failures.push(label);
     }
-  }
+  };
+  // One after the other on each broker, where they may meet; those of different brokers at the same time.
+  const byBroker = Map.groupBy(programs(urls), ([, ...args]) => args.at(-1));
+  await Promise.all(
+    [...byBroker.values()].map(async (runs) => {
+      for (const program of runs) await run(program);
+    }),
+  );
   rmSync(folder, { recursive: true });
   if (failures.length > 0) throw new Error(`${failures.length} examples failed: ${failures.join('; ')}`);
 }
 
-/** Each run: the program and its arguments. */
-function programs(urls: readonly string[]): (readonly [string, ...string[]])[] {
+/** A program and its arguments, of which the last one names the broker. */
+type Program = readonly [string, ...string[]];
+
+function programs(urls: readonly string[]): Program[] {
   const simple = globSync('*.ts', { cwd: join(root, 'examples') })
     .filter((file) => !/^export /m.test(source(file)))
     .sort();

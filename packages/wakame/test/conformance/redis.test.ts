@@ -17,7 +17,6 @@ afterAll(async () => {
 
 const options = { ...REDIS_CASES, restartBroker: () => broker.restart() };
 const disrupt = faultsOf(proxy, through(proxy, broker.url));
-const { lease } = REDIS_CASES.connection.transportOptions;
 
 await transportConformance(
   { describe, it },
@@ -28,17 +27,5 @@ await transportConformance(
     disrupt,
     // Every single step is written to the disk before it is answered.
     scale: 0.3 * Number(process.env.WAKAME_TEST_SCALE ?? 1),
-  },
-);
-await transportConformance(
-  { describe, it },
-  {
-    ...options,
-    name: 'Redis with a prefix',
-    url: broker.url,
-    connection: { transportOptions: { lease, global_keyprefix: '{app}:', priority_order: 'amqp' } },
-    disrupt,
-    // What the load tells was told above.
-    scale: 0.05,
   },
 );
