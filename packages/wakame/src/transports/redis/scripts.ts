@@ -3,6 +3,7 @@ import type { Link } from './link.js';
 import { COMMON, constants, type ScriptConstants } from './lua/common.js';
 import * as messages from './lua/messages.js';
 import * as queues from './lua/queues.js';
+import { ROUTING } from './lua/routing.js';
 import * as sweep from './lua/sweep.js';
 import * as table from './lua/table.js';
 
@@ -21,7 +22,7 @@ export class Scripts {
   constructor(names: ScriptConstants) {
     const head = constants(names);
     const all = Object.entries(SOURCES).map(([name, body]) => {
-      const text = `${head}${COMMON}${body}`;
+      const text = `${head}${COMMON}${ROUTING}${body}`;
       return [name as ScriptName, { text, sha: createHash('sha1').update(text).digest('hex') }] as const;
     });
     this.#scripts = new Map(all);

@@ -1,3 +1,4 @@
+import { DecodeError } from '../../errors.js';
 import type { BindingRecord, ExchangeRecord, ExchangeSettings, RoutingTable, TableChange } from '../virtual/driver.js';
 import { bindingPattern, knownBindingPatterns, parseJson, writeJson } from '../virtual/wire/index.js';
 import type { ScriptName } from './scripts.js';
@@ -168,9 +169,13 @@ function toField({ destinationType, destination, routingKey, arguments: args }: 
 }
 
 function toBinding(source: string, field: string): BindingRecord {
-  const [destinationType, destination, routingKey, text] = JSON.parse(field) as ['queue', string, string, string];
-  const args = text === '' ? {} : (parseJson(text) as BindingRecord['arguments']);
-  return { source, destinationType, destination, routingKey, arguments: args };
+  try {
+    const [destinationType, destination, routingKey, text] = JSON.parse(field) as ['queue', string, string, string];
+    const args = text === '' ? {} : (parseJson(text) as BindingRecord['arguments']);
+    return { source, destinationType, destination, routingKey, arguments: args };
+  } catch (cause) {
+    throw new DecodeError(`Redis: exchange '${source}' has a binding that is none: ${field.slice(0, 200)}`, { cause });
+  }
 }
 
 /** The same table with its members in order. Values that are no plain tables stay as they are. */
