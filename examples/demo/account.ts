@@ -3,7 +3,8 @@ import type { Result } from './topology.ts';
 
 export class Account {
   published = 0;
-  redelivered = 0;
+  /** Lines of the records that came again, since a worker died with them in hand. */
+  readonly redelivered: number[] = [];
   /** Reports beyond the first for a record. */
   repeated = 0;
   readonly byWorker = new Map<string, number>();
@@ -26,7 +27,7 @@ export class Account {
   }
 
   add(result: Result): void {
-    if (result.redelivered) this.redelivered += 1;
+    if (result.redelivered) this.redelivered.push(result.line);
     this.byWorker.set(result.worker, (this.byWorker.get(result.worker) ?? 0) + 1);
     if (this.#lines.has(result.line)) {
       this.repeated += 1;

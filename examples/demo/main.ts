@@ -2,20 +2,25 @@
  * A real job, end to end. A producer reads a file of orders and publishes them with confirms; workers share the queue, check each
  * order and compute its invoice; one worker is killed on the way; at the end every record is accounted for.
  *
- *     npm run demo                                                  in one process, over memory://
- *     npm run demo -- --url amqp://guest:guest@localhost//          a process for each worker, over RabbitMQ
+ *     npm run demo                                                  over SQLite: a file in a temporary folder
+ *     npm run demo -- --url amqp://guest:guest@localhost//          over RabbitMQ, or any other broker
+ *
+ * Each worker is a process, but over `memory://`, which is this one's own.
  */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Connection } from 'wakame';
 import { Account } from './account.ts';
 import { startCrewMember, type Worker } from './crew.ts';
 import { readOrders } from './orders.ts';
-import { bar, count, Progress } from './progress.ts';
+import { bar, count, Progress, ranges } from './progress.ts';
 import { damaged, orders, results } from './topology.ts';
 
 const { values: options } = parseArgs({
   options: {
-    url: { type: 'string', default: 'memory://demo' },
+    url: { type: 'string' },
     file: { type: 'string' },
     workers: { type: 'string', default: '3' },
     limit: { type: 'string', default: 'Infinity' },
@@ -26,7 +31,7 @@ const { values: options } = parseArgs({
 
 if (options.help) {
   console.log(`npm run demo -- [options]
-  --url URL      broker to use (memory://demo)
+  --url URL      broker to use (SQLite, in a temporary folder)
   --file FILE    orders to read, in the form of examples/demo/orders.csv
   --workers N    how many workers share the queue (3)
   --limit N      publish at most N orders
@@ -43,16 +48,26 @@ if (!(limit > 0)) throw new Error(`--limit must be a positive number, not ${opti
 const KILL_AFTER = 2_000;
 const file = options.file ?? new URL('orders.csv', import.meta.url);
 
+const url = options.url ?? temporaryUrl();
 const account = new Account();
 /** Every record has a report, or somebody pressed Ctrl-C. */
 const finished = Promise.withResolvers<void>();
 let interrupted = false;
-process.once('SIGINT', () => {
-  interrupted = true;
-  finished.resolve();
-});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    interrupted = true;
+    finished.resolve();
+  });
+}
 
-await using connection = new Connection(options.url);
+/** A file that goes when this process does. What a killed worker held comes back after four seconds (`lease`), not thirty. */
+function temporaryUrl(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'wakame-demo-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return `sqlite:${encodeURI(folder)}/demo.db?lease=4`;
+}
+
+await using connection = new Connection(url);
 await connection.connect();
 // A run before this one may have been interrupted.
 for (const queue of [orders, results, damaged]) {
@@ -62,7 +77,7 @@ for (const queue of [orders, results, damaged]) {
 }
 
 const crew: Worker[] = [];
-for (let i = 1; i <= workerCount; i += 1) crew.push(await startCrewMember(options.url, `worker ${i}`));
+for (let i = 1; i <= workerCount; i += 1) crew.push(await startCrewMember(url, `worker ${i}`));
 console.log(`${workerCount} workers on ${connection.asUri()}, one queue`);
 
 const started = performance.now();
@@ -71,7 +86,7 @@ let publishSeconds = 0;
 const progress = new Progress(
   () =>
     `${bar(account.finished, account.published)} published ${count(account.published)}  finished ${count(account.finished)}` +
-    `  ${count(account.finished / seconds())}/s  redelivered ${count(account.redelivered)}`,
+    `  ${count(account.finished / seconds())}/s  redelivered ${count(account.redelivered.length)}`,
 );
 
 /** Reads the file and publishes each order. Confirms are pipelined: `ready()` is all the back-pressure it takes. */
@@ -111,7 +126,7 @@ async function killOne(): Promise<void> {
   if (victim === undefined) return;
   await victim.kill();
   progress.note(`${victim.name} was killed in the middle of its work; another takes its place`);
-  crew.push(await startCrewMember(options.url, `worker ${workerCount + 1}`));
+  crew.push(await startCrewMember(url, `worker ${workerCount + 1}`));
 }
 
 await reports.consume();
@@ -130,11 +145,12 @@ const rows: [string, number, string][] = [
   ['published and confirmed', account.published, `${count(account.published / publishSeconds)}/s`],
   ['handled', account.handled, `${count(account.finished / total)}/s`],
   ['failed, and parked in demo.damaged', account.failures.length, `${parked} found there`],
-  ['redelivered', account.redelivered, `${account.repeated} of them done twice, counted once`],
+  ['redelivered', account.redelivered.length, `${account.repeated} of them done twice, counted once`],
   ['unaccounted for', account.missing, ''],
 ];
 console.log();
 for (const [label, value, remark] of rows) console.log(`  ${label.padEnd(36)}${count(value).padStart(8)}  ${remark}`);
+if (account.redelivered.length > 0) console.log(`\n  redelivered: lines ${ranges(account.redelivered)}`);
 console.log(`\n  ${[...account.byWorker].map(([name, n]) => `${name}: ${count(n)}`).join(', ')}`);
 console.log(`  invoiced ${count(account.revenue)} in ${total.toFixed(1)} s`);
 if (account.missing !== 0 || parked !== account.failures.length) {

@@ -32,3 +32,16 @@ export function bar(done: number, total: number, width = 24): string {
 
 const number = new Intl.NumberFormat('en-US');
 export const count = (n: number): string => number.format(Math.round(n));
+
+/** `3, 5-9, 12`: whole numbers in order, at most so many ranges. */
+export function ranges(numbers: readonly number[], longest = 12): string {
+  const found: { readonly first: number; last: number }[] = [];
+  for (const n of [...new Set(numbers)].sort((a, b) => a - b)) {
+    const end = found.at(-1);
+    if (end?.last === n - 1) end.last = n;
+    else found.push({ first: n, last: n });
+  }
+  const shown = found.slice(0, longest).map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`));
+  const rest = found.length - shown.length;
+  return shown.join(', ') + (rest > 0 ? ` and ${rest} more` : '');
+}

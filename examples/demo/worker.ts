@@ -26,7 +26,7 @@ export async function startWorker(connection: Connection, name: string): Promise
   const producer = connection.producer<Result>({ exchange: 'demo', routingKey: 'result' });
   const consumer = connection.consumer(orders, {
     prefetch: 64,
-    concurrency: 8,
+    concurrency: 16,
     onMessage: async (message) => {
       const result = await handle(message, name);
       // First the report, confirmed; then the ack. A worker that dies in between does the record again: at least once.

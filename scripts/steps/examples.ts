@@ -63,8 +63,11 @@ function programs(urls: readonly string[]): Program[] {
       .flatMap((url) => [['amqp/publish.ts', url] as const, ['amqp/consume.ts', url] as const]),
     // Two processes, which need a broker that both can reach.
     ...urls.map((url) => ['mailbox/main.ts', url] as const),
+    // On a file of its own.
     ['demo/main.ts'],
-    ...urls.map((url) => ['demo/main.ts', '--url', url] as const),
+    ...['memory://demo', ...urls.filter((url) => !url.startsWith('sqlite:'))].map(
+      (url) => ['demo/main.ts', '--url', url] as const,
+    ),
   ];
 }
 
