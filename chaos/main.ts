@@ -1,7 +1,7 @@
 /**
  * Lets workers publish and consume while everything goes wrong, and accounts for every message:
  *
- *     npm run chaos -- amqp|redis|cluster [--minutes N] [--seed S] [--messages N] [--json FILE]
+ *     npm run chaos -- amqp|redis|sqlite|cluster [--minutes N] [--seed S] [--messages N] [--json FILE]
  *
  * Ends with 0 if the account balances. docs/reliability.md says what is held to what.
  */
@@ -17,12 +17,14 @@ import { Run } from './run.ts';
 import { openAmqp } from './stands/amqp.ts';
 import { openCluster } from './stands/cluster.ts';
 import { openRedis } from './stands/redis.ts';
+import { openSqlite } from './stands/sqlite.ts';
 import type { StandOpener } from './stands/stand.ts';
 import { within } from './within.ts';
 
-const stands: Record<StandName, { readonly broker: string; readonly open: StandOpener }> = {
+const stands: Record<StandName, { readonly broker?: string; readonly open: StandOpener }> = {
   amqp: { broker: 'rabbitmq', open: openAmqp },
   redis: { broker: 'redis', open: openRedis },
+  sqlite: { open: openSqlite },
   cluster: { broker: 'rabbitmq', open: openCluster },
 };
 
@@ -38,8 +40,8 @@ async function main(options: ChaosOptions): Promise<void> {
   say(`chaos ${name}: ${minutes} min, seed ${seed}, ${messages} messages; ${folder}`);
 
   const { broker, open } = stands[name];
-  for (const needed of brokersNamed([broker])) await prepare(needed);
-  const stand = await open({ name: `chaos-${process.pid}`, perSecond: messages / (minutes * 60) });
+  if (broker !== undefined) for (const needed of brokersNamed([broker])) await prepare(needed);
+  const stand = await open({ name: `chaos-${process.pid}`, folder, perSecond: messages / (minutes * 60) });
   // Servers outlive this process; it does not leave them behind.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => void stand.close().finally(() => process.exit(130)));

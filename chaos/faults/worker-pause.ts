@@ -1,11 +1,16 @@
 import type { WorkerProcess } from '../crew/worker-process.ts';
 import type { FaultKind } from './fault.ts';
 
-/** A worker stands still (SIGSTOP): its sockets stay open, and nobody reads them. */
+/**
+ * A worker stands still (SIGSTOP): its sockets stay open, and nobody reads them.
+ *
+ * @param hits Whom else it hits.
+ */
 export function workerPause(
   places: readonly string[],
   at: (place: string) => WorkerProcess | undefined,
   longest: number,
+  hits?: 'all',
 ): FaultKind {
   return {
     ...{ name: 'worker pause', weight: 1, longest },
@@ -13,7 +18,8 @@ export function workerPause(
       const place = places[Math.floor(target * places.length)] as string;
       let worker: WorkerProcess | undefined;
       return {
-        targets: [place],
+        targets: hits ?? [place],
+        detail: place,
         begin: () => {
           worker = at(place);
           worker?.signal('SIGSTOP');

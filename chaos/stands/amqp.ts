@@ -3,7 +3,6 @@ import { rmSync } from 'node:fs';
 import { startRabbitmq } from '../../scripts/lib/brokers/rabbitmq.ts';
 import { ManagementApi } from '../../scripts/lib/brokers/rabbitmq-management.ts';
 import type { Crew } from '../crew/crew.ts';
-import type { Place } from '../crew/place.ts';
 import { brokerKill } from '../faults/broker-kill.ts';
 import { brokerPause } from '../faults/broker-pause.ts';
 import { brokerStop } from '../faults/broker-stop.ts';
@@ -12,9 +11,10 @@ import { deleteQueue } from '../faults/delete-queue.ts';
 import { memoryAlarm } from '../faults/memory-alarm.ts';
 import { permissions } from '../faults/permissions.ts';
 import { workerPause } from '../faults/worker-pause.ts';
+import type { ConsumerTask } from '../workers/task.ts';
 import { networkFaults } from './kinds.ts';
 import { Links } from './links.ts';
-import { node } from './node-workers.ts';
+import { nodeConsumer, nodeProducer } from './node-workers.ts';
 import type { Stand, StandOptions } from './stand.ts';
 
 const work = { name: 'chaos.work' };
@@ -33,18 +33,10 @@ export async function openAmqp({ name, perSecond }: StandOptions): Promise<Stand
       const { url, ssl } = await links.add(place, broker.url, { tls });
       return { url, options: { heartbeat: 2000, connectTimeout: 3000, ssl } };
     };
-    const producer = async (place: string, tls: boolean): Promise<Place> => ({
-      ...{ name: place, role: 'producer', ...node.producer },
-      task: { ...(await connection(place, tls)), queues: [work, ordered], perSecond: perSecond / 2 },
-    });
-    const consumer = async (
-      place: string,
-      tls: boolean,
-      task: Pick<Extract<Place, { role: 'consumer' }>['task'], 'queue' | 'style'>,
-    ): Promise<Place> => ({
-      ...{ name: place, role: 'consumer', ...node.consumer },
-      task: { ...(await connection(place, tls)), ...task, prefetch: 20, side: `chaos.side.${place}` },
-    });
+    const producer = async (place: string, tls: boolean) =>
+      nodeProducer(place, { ...(await connection(place, tls)), queues: [work, ordered], perSecond: perSecond / 2 });
+    const consumer = async (place: string, tls: boolean, task: Pick<ConsumerTask, 'queue' | 'style'>) =>
+      nodeConsumer(place, { ...(await connection(place, tls)), ...task, prefetch: 20, side: `chaos.side.${place}` });
     const places = [
       await producer('producer-1', false),
       await producer('producer-2', true),

@@ -3,7 +3,6 @@ import { isListening, waitUntil } from '../../scripts/lib/brokers/processes.ts';
 import type { RabbitmqServer } from '../../scripts/lib/brokers/rabbitmq.ts';
 import { startRabbitmqCluster } from '../../scripts/lib/brokers/rabbitmq-cluster.ts';
 import type { Crew } from '../crew/crew.ts';
-import type { Place } from '../crew/place.ts';
 import { brokerKill } from '../faults/broker-kill.ts';
 import { brokerPause } from '../faults/broker-pause.ts';
 import { brokerStop } from '../faults/broker-stop.ts';
@@ -12,9 +11,10 @@ import { memoryAlarm } from '../faults/memory-alarm.ts';
 import { oneOf } from '../faults/nodes.ts';
 import { partition } from '../faults/partition.ts';
 import { workerPause } from '../faults/worker-pause.ts';
+import type { ConsumerTask } from '../workers/task.ts';
 import { networkFaults } from './kinds.ts';
 import { Links } from './links.ts';
-import { node } from './node-workers.ts';
+import { nodeConsumer, nodeProducer } from './node-workers.ts';
 import type { Stand, StandOptions } from './stand.ts';
 
 const NODES = 3;
@@ -41,19 +41,11 @@ export async function openCluster({ name, perSecond }: StandOptions): Promise<St
       }
       return { url, options: { heartbeat: 2000, connectTimeout: 3000 } };
     };
-    const producer = async (place: string, begin: number): Promise<Place> => ({
-      ...{ name: place, role: 'producer', ...node.producer },
-      task: { ...(await connection(place, begin)), queues: [work, ordered], perSecond: perSecond / 2 },
-    });
-    const consumer = async (
-      place: string,
-      begin: number,
-      task: Pick<Extract<Place, { role: 'consumer' }>['task'], 'queue' | 'style'>,
-    ): Promise<Place> => ({
-      ...{ name: place, role: 'consumer', ...node.consumer },
-      // A classic queue: it is away with its node.
-      task: { ...(await connection(place, begin)), ...task, prefetch: 20, side: `chaos.side.${place}` },
-    });
+    const producer = async (place: string, begin: number) =>
+      nodeProducer(place, { ...(await connection(place, begin)), queues: [work, ordered], perSecond: perSecond / 2 });
+    const consumer = async (place: string, begin: number, task: Pick<ConsumerTask, 'queue' | 'style'>) =>
+      // The side queue is a classic one: it is away with its node.
+      nodeConsumer(place, { ...(await connection(place, begin)), ...task, prefetch: 20, side: `chaos.side.${place}` });
     const places = [
       await producer('producer-1', 0),
       await producer('producer-2', 1),

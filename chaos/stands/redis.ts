@@ -11,19 +11,16 @@ import { brokerPause } from '../faults/broker-pause.ts';
 import { brokerStop } from '../faults/broker-stop.ts';
 import { clientKill } from '../faults/client-kill.ts';
 import { workerPause } from '../faults/worker-pause.ts';
+import type { ConsumerTask } from '../workers/task.ts';
 import { networkFaults } from './kinds.ts';
 import { Links } from './links.ts';
-import { node } from './node-workers.ts';
+import { nodeConsumer, nodeProducer } from './node-workers.ts';
 import { pythonWorkers } from './python-workers.ts';
 import type { Stand, StandOptions } from './stand.ts';
-
-const work = { name: 'chaos.work' };
-const ordered = { name: 'chaos.ordered' };
+import { ordered, storeConsumer, storeRules, work } from './stores.ts';
 
 /** In seconds. Short, so that what is lost is noticed, and what was held by the dead comes back, within the patience of the account. */
 const transportOptions = { lease: 6, socket_timeout: 3, health_check_interval: 3, unacked_restore_interval: 2 };
-
-type ConsumerPlace = Extract<Place, { role: 'consumer' }>;
 
 export async function openRedis({ name, perSecond }: StandOptions): Promise<Stand> {
   const python = await pythonWorkers();
@@ -41,19 +38,13 @@ export async function openRedis({ name, perSecond }: StandOptions): Promise<Stan
     };
     /** Python's way has no proxy: no fault of the network hits it. */
     const direct = { url: broker.url, options: {} };
-    const producer = async (place: string, tls: boolean): Promise<Place> => ({
-      ...{ name: place, role: 'producer', ...node.producer },
-      task: { ...(await connection(place, tls)), queues: [work, ordered], perSecond: (perSecond * 2) / 5 },
-    });
-    const consumer = async (
-      place: string,
-      tls: boolean,
-      task: Pick<ConsumerPlace['task'], 'queue' | 'style'>,
-    ): Promise<Place> => ({
-      ...{ name: place, role: 'consumer', ...node.consumer },
-      // An ack waits for its answer.
-      task: { ...(await connection(place, tls)), ...task, prefetch: 20, concurrency: 10, side: undefined },
-    });
+    const producer = async (place: string, tls: boolean) =>
+      nodeProducer(place, {
+        ...(await connection(place, tls)),
+        ...{ queues: [work, ordered], perSecond: (perSecond * 2) / 5 },
+      });
+    const consumer = async (place: string, tls: boolean, task: Pick<ConsumerTask, 'queue' | 'style'>) =>
+      nodeConsumer(place, { ...(await connection(place, tls)), ...storeConsumer, ...task });
     const kombuConsumer = (place: string): Place => ({
       ...{ name: place, role: 'consumer', ...python.consumer },
       // Kombu takes a message out of its queue and records it in two steps. What dies in between takes the message along.
@@ -74,18 +65,7 @@ export async function openRedis({ name, perSecond }: StandOptions): Promise<Stan
       kombuConsumer('consumer-5'),
     ];
     return {
-      rules: {
-        queues: [
-          { ...work, single: false },
-          { ...ordered, single: true },
-        ],
-        // An ack has an answer.
-        ackGrace: 0,
-        // Twenty messages, while connections are made anew.
-        waiting: 15_000,
-        returnsUnmarked: true,
-        patience: 30_000,
-      },
+      rules: storeRules,
       places,
       faults: (crew: Crew) => [
         ...networkFaults(links.all),

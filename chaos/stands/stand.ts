@@ -15,6 +15,8 @@ export interface Stand {
 export interface StandOptions {
   /** Distinguishes servers of runs at the same time. */
   readonly name: string;
+  /** For files of the stand's own; of the run, and deleted with it. */
+  readonly folder: string;
   /** Messages of all producers together. */
   readonly perSecond: number;
 }
