@@ -80,7 +80,8 @@ export class ConnectionMachine {
   readonly #hooks: MachineHooks;
   readonly #options: MachineOptions;
   readonly #waiters = new Set<Waiter<TransportConnection>>();
-  readonly #pauses: Generator<number, never> | undefined;
+  /** Those that were asked for; they begin anew with each trouble. */
+  #pauses: Generator<number, never> | undefined;
   #state: ConnectionState = 'idle';
   #current: TransportConnection | undefined;
   #host: string | undefined;
@@ -99,8 +100,7 @@ export class ConnectionMachine {
   constructor(hooks: MachineHooks, options: MachineOptions) {
     this.#hooks = hooks;
     this.#options = options;
-    const intervals = givenIntervals(options.retry, DEFAULTS.ensureConnection);
-    this.#pauses = intervals === undefined ? undefined : fxrange(intervals);
+    this.#calm();
   }
 
   get state(): ConnectionState {
@@ -163,7 +163,7 @@ export class ConnectionMachine {
       this.#ended(new RecoverableConnectionError(reason));
       void inner.close({ timeout: DEFAULTS.closeTimeout });
     } else {
-      this.#failures = 0;
+      this.#calm();
       this.#step?.abort(START_OVER);
     }
   }
@@ -251,6 +251,13 @@ export class ConnectionMachine {
     return cycleDone ? this.#usualPause(error) : 0;
   }
 
+  /** What failed before has no part in what comes. */
+  #calm(): void {
+    this.#failures = 0;
+    const intervals = givenIntervals(this.#options.retry, DEFAULTS.ensureConnection);
+    this.#pauses = intervals === undefined ? undefined : fxrange(intervals);
+  }
+
   #usualPause(error: MessagingError): number {
     const given: number[] = [];
     for (const waiter of this.#waiters) {
@@ -273,7 +280,7 @@ export class ConnectionMachine {
   /** The first connect is refused: everybody who waits is told, and the next one to come may try again. */
   #giveUp(error: MessagingError): void {
     this.#state = 'idle';
-    this.#failures = 0;
+    this.#calm();
     for (const waiter of this.#takeWaiters()) waiter.reject(error);
   }
 
@@ -313,7 +320,7 @@ export class ConnectionMachine {
     if (cause !== undefined && former !== undefined && former !== host) emit.failover(former, host, cause);
     emit.connected(host);
     if (cause === undefined) {
-      this.#failures = 0;
+      this.#calm();
       return;
     }
     void restored.then(() => {
@@ -333,7 +340,8 @@ export class ConnectionMachine {
     this.#current = undefined;
     this.#lastError = error;
     const stable = performance.now() - this.#openedAt >= DEFAULTS.stableAfter;
-    this.#failures = stable ? 0 : this.#failures + 1;
+    if (stable) this.#calm();
+    else this.#failures++;
     if (this.#state === 'open') this.#state = 'recovering';
     this.#hooks.lost(error);
     this.#hooks.emit.disconnected(error);

@@ -246,8 +246,9 @@ export class ManagedChannel {
     while (!signal.aborted) {
       let connection: TransportConnection | undefined;
       try {
-        // A first connect has a deadline of its own; else the waiters have theirs.
-        const timeout = this.#host.state === 'recovering' ? Number.POSITIVE_INFINITY : undefined;
+        // A first connect has a deadline of its own; else the waiters have theirs. One that seems open may have ended this moment.
+        const { state } = this.#host;
+        const timeout = state === 'open' || state === 'recovering' ? Number.POSITIVE_INFINITY : undefined;
         connection = await this.#host.ready({ timeout, signal });
         await this.#incarnate(connection, signal);
         return;

@@ -255,6 +255,25 @@ describe('recovery', () => {
     expect(took).toBeGreaterThan(300);
   });
 
+  test('pauses that were asked for begin anew with the next trouble', async () => {
+    const pauses: number[] = [];
+    const errback = (_error: MessagingError, pause: number) => void pauses.push(pause);
+    const made = connection({ transportOptions: { intervalStart: 1, intervalStep: 2, intervalMax: 50, errback } });
+    await made.connect();
+    const now = performance.now.bind(performance);
+    let ahead = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => now() + ahead);
+    for (let i = 1; i <= 2; i++) {
+      // As if it had been open for an hour.
+      ahead += 3_600_000;
+      broker.refuse('open', refused, 2);
+      broker.kill();
+      await broker.until(() => pauses.length === 2 * i && made.connected, 'an incarnation');
+    }
+    vi.restoreAllMocks();
+    expect(pauses).toEqual([1, 3, 1, 3]);
+  });
+
   test('collect drops the connection, and it comes back', async () => {
     const made = connection();
     await made.connect();

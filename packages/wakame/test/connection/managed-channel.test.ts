@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Connection, type ConnectionOptions } from '../../src/connection/index.js';
 import { type ChannelUser, ManagedChannel } from '../../src/connection/managed-channel.js';
 import {
@@ -112,6 +112,26 @@ describe('opening', () => {
     const channel = new ManagedChannel(connection, 'consume', user);
     await channel.open();
     expect(user.entries).toEqual(['opened 1', 'lost 1: the broker went away', 'opened 1']);
+  });
+
+  test('opened in the moment of a loss, it waits as long as its caller does', async () => {
+    await connection.connect();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    try {
+      const comeBack = broker.rule('open', () => {
+        throw new RecoverableConnectionError('refused', { code: 'CONNECT_FAILED' });
+      });
+      broker.kill();
+      // The connection has not heard of it yet.
+      expect(connection.state).toBe('open');
+      const opening = new ManagedChannel(connection, 'publish', diary()).open({ timeout: Number.POSITIVE_INFINITY });
+      await vi.advanceTimersByTimeAsync(60_000);
+      comeBack();
+      await vi.advanceTimersByTimeAsync(5_000);
+      expect((await opening).state).toBe('open');
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test('a channel that is never granted ends at the deadline', async () => {
