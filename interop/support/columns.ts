@@ -82,9 +82,18 @@ export const osloColumns: readonly Column[] = transports
     versions: `oslo.messaging ${peerVersion('oslo', 'oslo.messaging')}, Kombu ${peerVersion('oslo', 'kombu')}, py-amqp ${peerVersion('oslo', 'amqp')}`,
   }));
 
+/** The column of the tests with services of OpenStack's Mitaka release, whose messages an old Kombu sends. */
+export const mitakaColumn: Column = {
+  key: 'rabbitmq mitaka',
+  transport: transports.find(({ name }) => name === 'rabbitmq')!,
+  peer: 'old',
+  versions: `the messages of Mitaka's oslo.messaging, by Kombu ${peerVersion('old', 'kombu')}`,
+};
+
 /** The columns that a table has in which this one stands. */
 export function columnsBeside(key: string): readonly Column[] {
-  return osloColumns.some((column) => column.key === key) ? osloColumns : columns;
+  const tables = [osloColumns, [mitakaColumn], columns];
+  return tables.find((table) => table.some((column) => column.key === key)) ?? columns;
 }
 
 /** Where a column's tests connect. */

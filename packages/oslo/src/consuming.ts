@@ -11,16 +11,18 @@ import type { Transport } from './transport.js';
 
 /**
  * Starts a consumer of queues that others may have declared already, otherwise than we would. A broker keeps what it has: then they are used as they are, and
- * the connection tells of the problem. Rejects as `consume`; the consumer is closed then.
+ * the connection tells of the problem. Rejects as `consume`, when the consumer is closed, and as {@link Transport.connecting}.
  *
  * @param make Makes the consumer of these queues.
  */
 export async function consumeShared(
-  { connection }: Transport,
+  transport: Transport,
   wait: WaitOptions,
   queues: readonly Queue[],
   make: (queues: readonly Queue[]) => Consumer,
 ): Promise<void> {
+  const { connection } = transport;
+  await transport.connecting(wait);
   const endless = { timeout: Number.POSITIVE_INFINITY, ...wait };
   try {
     await started(make(queues), endless);

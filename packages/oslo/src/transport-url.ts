@@ -48,7 +48,8 @@ export function parseTransportUrl(url: string): TransportUrl {
   };
 }
 
-function parseHost(text: string): TransportHost {
+/** `host[:port]`, with a user before it or not. Throws INVALID_URL. */
+export function parseHost(text: string): TransportHost {
   const at = text.lastIndexOf('@');
   const place = text.slice(at + 1);
   const user = at < 0 ? undefined : text.slice(0, at);

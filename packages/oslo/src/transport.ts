@@ -8,10 +8,11 @@ import {
   MessagingError,
   type Producer,
   type Queue,
+  type WaitOptions,
 } from 'wakame';
 import { checkKeys, Deadline, doneBefore, show, TypedEmitter } from 'wakame/util';
 import { connect, placeOf } from './broker.js';
-import { MessageDeliveryFailure, MessageUndeliverable } from './errors.js';
+import { InvalidTransportUrl, MessageDeliveryFailure, MessageUndeliverable } from './errors.js';
 import { type OsloOptions, type OsloSettings, osloSettings } from './options.js';
 import { Replies } from './rpc/replies.js';
 import { Topology } from './topology.js';
@@ -49,7 +50,7 @@ export interface Sending {
   readonly expiration?: number | undefined;
   /** Milliseconds that sending may take. Default: for ever. */
   readonly timeout?: number | undefined;
-  /** -1 and nothing: as often as it takes. */
+  /** -1: as often as it takes. Default: the option `rabbit_max_retries`, which is that. */
   readonly retry?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -84,19 +85,24 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
   #isClosed = false;
 
   /**
-   * @param target A transport URL of oslo.messaging, a URL of Wakame's, or a Connection, which stays its owner's to close. Default `rabbit://`.
+   * @param given A transport URL of oslo.messaging, a URL of Wakame's, or a Connection, which stays its owner's to close. Default: the option
+   * `transport_url`, else `rabbit://`.
    *
    * Throws INVALID_URL, UNKNOWN_TRANSPORT, INVALID_ARGUMENT.
    */
-  constructor(target: string | Connection = 'rabbit://', options: TransportOptions = {}) {
+  constructor(given?: string | Connection, options: TransportOptions = {}) {
     super();
     checkKeys('Transport', options, KEYS);
     const { conf = {}, connection: connectionOptions = {}, allowedRemoteExmods = {} } = options;
+    const target = given ?? conf.transport_url ?? 'rabbit://';
     this.remoteErrors = new Map(Object.entries(allowedRemoteExmods));
     this.#owned = typeof target === 'string';
     if (typeof target === 'string') {
       const place = placeOf(target);
-      this.conf = osloSettings(conf, place.driver?.query ?? {});
+      if (Object.hasOwn(place.query, 'transport_url')) {
+        throw new InvalidTransportUrl('transport_url cannot be an option of a transport URL');
+      }
+      this.conf = osloSettings(conf, place.query);
       this.connection = connect(place, this.conf, connectionOptions);
     } else {
       if (!(target instanceof Connection)) {
@@ -137,7 +143,7 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
     const foreign = exchange !== undefined && this.#foreign.has(addressOf(name, routingKey));
     if (this.#isClosed) return Promise.reject(new ChannelError('the transport was closed'));
     // Not awaited where it need not be: messages leave in the order of the calls.
-    const connecting = this.#connecting(sending);
+    const connecting = this.connecting(sending);
     const sent =
       connecting === undefined
         ? this.#publish(body, sending, !foreign)
@@ -149,15 +155,26 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
       });
   }
 
-  /** Where tries are counted, those to connect are. */
-  #connecting({ retry = -1, timeout, signal }: Sending): Promise<unknown> | undefined {
+  /**
+   * Waits for the connection where its tries are counted: by `retry`, or by the option `rabbit_max_retries`. Undefined where there is nothing to wait for: the
+   * others wait where they need it. Rejects MessageDeliveryFailure after so many, or in the end; the reason of `signal`.
+   */
+  connecting(how: WaitOptions & { readonly retry?: number | undefined } = {}): Promise<unknown> | undefined {
+    const { retry = this.#retries, timeout, signal } = how;
     if (retry < 0 || this.connection.state === 'open') return undefined;
-    return this.connection.ensureConnection({ maxRetries: retry, timeout, signal });
+    return this.connection.ensureConnection({ maxRetries: retry, timeout, signal }).catch((error: unknown) => {
+      throw error instanceof MessagingError ? MessageDeliveryFailure.from(error) : error;
+    });
+  }
+
+  get #retries(): number {
+    const { rabbit_max_retries: retries } = this.conf;
+    return retries <= 0 ? -1 : retries;
   }
 
   #publish(body: string, sending: Sending, declares: boolean): Promise<unknown> {
-    const { exchange, routingKey, declare, mandatory, expiration, retry = -1, signal } = sending;
-    this.#producer ??= this.connection.producer({ compression: this.conf.kombu_compression });
+    const { exchange, routingKey, declare, mandatory, expiration, retry = this.#retries, signal } = sending;
+    this.#producer ??= this.connection.producer({ compression: compressionOf(this.conf) });
     const entities = exchange === undefined ? declare : [exchange, ...(declare ?? [])];
     return this.#producer.publish(body, {
       exchange: exchange?.name ?? '',
@@ -225,13 +242,18 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
 
 const MOST_FOREIGN = 1000;
 
+/** oslo.messaging's help says `bz2`, which Kombu has under another name. */
+function compressionOf({ kombu_compression: name }: OsloSettings): string | undefined {
+  return name === 'bz2' ? 'bzip2' : name || undefined;
+}
+
 function addressOf(exchange: string, routingKey: string): string {
   return `${exchange}\0${routingKey}`;
 }
 
 /** What a publish that failed means to its sender. */
 function sendError(error: unknown, exchange: string, routingKey: string): unknown {
-  if (!(error instanceof MessagingError)) return error;
+  if (!(error instanceof MessagingError) || error instanceof MessageDeliveryFailure) return error;
   if (error.code === 'UNROUTABLE') return new MessageUndeliverable(exchange, routingKey, { cause: error });
   return CALLERS_OWN.has(error.code) ? error : MessageDeliveryFailure.from(error);
 }

@@ -1,5 +1,6 @@
 /** URLs and options of oslo.messaging, and what follows from them. */
-import { parseTransportUrl, Target, Transport } from '@wakame/oslo';
+import { inspect } from 'node:util';
+import { type OsloOptions, parseTransportUrl, Target, Transport } from '@wakame/oslo';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Connection, type Queue } from 'wakame';
@@ -86,7 +87,66 @@ describe('a transport', () => {
     expect(shuffled.connection.info()).toMatchObject({ failoverStrategy: 'shuffle', heartbeat: 20_000 });
   });
 
+  test('options of Mitaka say where it connects, when the URL does not', () => {
+    const urlOf = (conf: OsloOptions, url?: string) =>
+      new Transport(url, { conf }).connection.asUri({ includePassword: true });
+    const user = { rabbit_userid: 'u', rabbit_password: 'p/', rabbit_virtual_host: 'nova' };
+    expect(urlOf({ rabbit_host: 'h', rabbit_port: 1, ...user })).toContain('amqp://u:p%2F@h:1/nova');
+    expect(urlOf({ rabbit_host: '::1', ...user })).toContain('amqp://u:p%2F@[::1]:5672/nova');
+    expect(urlOf({ rabbit_hosts: 'a:7', rabbit_port: '9', rabbit_use_ssl: 'yes' })).toContain(
+      'amqps://guest:guest@a:7',
+    );
+    expect(urlOf({ rabbit_hosts: ['a'], ...user }, 'rabbit:///v')).toContain('amqp://u:p%2F@a:5672/v');
+    expect(urlOf(user, 'rabbit://x:y@h/')).toContain('amqp://x:y@h:5672/nova');
+    const several = new Transport('rabbit://', { conf: { rabbit_hosts: ['a:1', '[::1]:2', 'c'] } }).connection;
+    const info = several.info();
+    const all = [several.asUri(), ...info.alternates].join();
+    for (const host of ['a:1', '[::1]:2', 'c:5672']) expect(all).toContain(host);
+    expect(urlOf({ fake_rabbit: true })).toContain('memory://fake');
+    expect(urlOf({ fake_rabbit: true, rabbit_virtual_host: 'v' })).toContain('memory://v');
+    expect(urlOf({ transport_url: 'rabbit://h:3/' })).toContain('h:3');
+    expect(urlOf({ transport_url: 'rabbit://h:3/' }, 'rabbit://h:4/')).toContain('h:4');
+  });
+
+  test('transports of Kombu', () => {
+    const connected = (url: string) => new Transport(url).connection.asUri({ includePassword: true });
+    expect(connected('kombu+memory:///bus')).toContain('memory://bus');
+    expect(connected('kombu+amqp://u:p@h/v')).toContain('amqp://u:p@h:5672/v');
+    expect(connected('kombu+rabbit://')).toContain('amqp://guest:guest@localhost:5672//');
+    expect(connected('kombu+redis://h:1/2')).toContain('redis://h:1/2');
+    // The query is for oslo.messaging, never for Kombu.
+    expect(new Transport('kombu+redis://h/2?rpc_response_timeout=7').conf.rpc_response_timeout).toBe(7);
+    expect(() => new Transport('kombu+redis://h/2?visibility_timeout=7')).toThrow('visibility_timeout');
+    expect(() => new Transport('kombu+nothing://h')).toThrow('nothing');
+  });
+
+  test('passwords are not shown', () => {
+    const conf = { transport_url: 'rabbit://u:secret@h/', rabbit_password: 'secret' };
+    const transport = new Transport(undefined, { conf });
+    expect(transport.conf.rabbit_password).toBe('secret');
+    expect(inspect(transport, { depth: 9 }) + JSON.stringify(transport.conf)).not.toContain('secret');
+    const wrong = () => new Transport(undefined, { conf: { rabbit_password: ['secret'] as never } });
+    expect(wrong).toThrow('rabbit_password must be a string, not of type object');
+  });
+
+  test('former names of options', () => {
+    const { conf } = new Transport('rabbit://h/?kombu_reconnect_timeout=3', { conf: { rabbit_durable_queues: true } });
+    expect(conf).toMatchObject({ kombu_missing_consumer_retry_timeout: 3, amqp_durable_queues: true });
+  });
+
   test('what cannot be', () => {
+    expect(() => new Transport('rabbit://h/?transport_url=rabbit://')).toThrow('transport_url');
+    expect(() => new Transport('rabbit://h/?rabbit_max_retries=many')).toThrow('whole number');
+    expect(() => new Transport('rabbit://', { conf: { rabbit_port: 0 } })).toThrow('rabbit_port');
+    expect(() => new Transport('rabbit://', { conf: { rabbit_hosts: ['a:b'] } })).toThrow('a:b');
+    expect(() => new Transport('rabbit://', { conf: { rabbit_hosts: 7 as never } })).toThrow('array of strings');
+    expect(() => new Transport('rabbit://', { conf: { processname: 'a/b' } })).toThrow('processname');
+    expect(() => new Transport('rabbit://', { conf: { ssl_enforce_fips_mode: true } })).toThrow('--force-fips');
+    expect(() => new Transport('rabbit://h/?rabbit_transient_quorum_queue=1&rabbit_ha_queues=1')).toThrow('exclude');
+    expect(() => new Transport('rabbit://h/?rabbit_stream_fanout=1')).toThrow('rabbit_qos_prefetch_count');
+    expect(() => new Transport('rabbit://h/?rabbit_stream_fanout=1&rabbit_qos_prefetch_count=1')).toThrow(
+      'rabbit_transient_quorum_queue',
+    );
     expect(() => new Transport('rabbit://h/?rpc_response_timeouts=7')).toThrow("did you mean 'rpc_response_timeout'?");
     expect(() => new Transport('rabbit://h/?rpc_response_timeout=soon')).toThrow('rpc_response_timeout');
     expect(() => new Transport('rabbit://h/?rabbit_quorum_queue=1&rabbit_ha_queues=1')).toThrow('exclude');

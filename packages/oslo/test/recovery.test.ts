@@ -60,7 +60,9 @@ describe.each(buses)('over $name', ({ url }) => {
 });
 
 test('nobody at that address: sending is given up after so many tries, or in time', async () => {
-  await using transport = new Transport('rabbit://127.0.0.1:1/?rabbit_retry_interval=0.01&rabbit_retry_backoff=0.01');
+  await using transport = new Transport(
+    'rabbit://127.0.0.1:1/?rabbit_retry_interval=0.01&rabbit_retry_backoff=0.01&kombu_reconnect_delay=0',
+  );
   const client = new RpcClient(transport, { topic: 't' }, { retry: 0, timeout: 300 });
   await expect(client.cast('m')).rejects.toThrow(MessageDeliveryFailure);
   await expect(client.prepare({ retry: 2 }).cast('m')).rejects.toThrow(MessageDeliveryFailure);
@@ -71,6 +73,24 @@ test('nobody at that address: sending is given up after so many tries, or in tim
   await expect(aborted).rejects.toThrow('never mind');
   const server = new RpcServer(transport, { topic: 't', server: 's' }, []);
   await expect(server.start({ timeout: 100 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+});
+
+test('rabbit_max_retries is how often it is tried to connect; 0 and less are for ever', async () => {
+  const conf = {
+    rabbit_retry_interval: 0.01,
+    rabbit_retry_backoff: 0,
+    kombu_reconnect_delay: 0,
+    rabbit_max_retries: 2,
+  };
+  await using transport = new Transport('rabbit://127.0.0.1:1/', { conf });
+  const client = new RpcClient(transport, { topic: 't' }, { timeout: 10_000 });
+  await expect(client.cast('m')).rejects.toThrow(MessageDeliveryFailure);
+  await expect(client.call('m')).rejects.toThrow(MessageDeliveryFailure);
+  const server = new RpcServer(transport, { topic: 't', server: 's' }, []);
+  await expect(server.start()).rejects.toThrow(MessageDeliveryFailure);
+  await using patient = new Transport('rabbit://127.0.0.1:1/', { conf: { ...conf, rabbit_max_retries: -1 } });
+  const call = new RpcClient(patient, { topic: 't' }, { timeout: 300 }).call('m');
+  await expect(call).rejects.toThrow(MessagingTimeout);
 });
 
 test('neighbours who declare otherwise: their exchange is used as it is', async () => {

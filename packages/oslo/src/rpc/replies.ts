@@ -69,12 +69,17 @@ export class Replies {
   /** Resolves when answers can arrive. Rejects as `consume` does, or with the signal's reason. */
   ready(signal: AbortSignal | undefined): Promise<unknown> {
     // Shared by all who wait for it. Where the queue was lost for good, it begins anew.
-    this.#starting ??= this.#consumer.consume({ timeout: Number.POSITIVE_INFINITY }).finally(() => {
+    this.#starting ??= this.#start().finally(() => {
       this.#starting = undefined;
     });
     return raceSignal(this.#starting, signal).catch((error: unknown) => {
       throw this.isClosed && error !== signal?.reason ? this.#closedError() : error;
     });
+  }
+
+  async #start(): Promise<void> {
+    await this.#transport.connecting();
+    await this.#consumer.consume({ timeout: Number.POSITIVE_INFINITY });
   }
 
   /** The answer to the call with this id. */
