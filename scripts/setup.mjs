@@ -45,8 +45,8 @@ function isInstalled() {
   const wanted = packagesOf(join(root, 'package-lock.json'));
   const present = packagesOf(join(root, 'node_modules', '.package-lock.json'));
   return Object.entries(wanted).every(([path, { version, integrity, link, optional }]) => {
-    // The entry without a path is the workspace itself, those outside node_modules are its packages.
-    if (!path.startsWith('node_modules/')) return true;
+    // The entry without a path is the workspace itself, those outside any node_modules are its packages.
+    if (!/(^|\/)node_modules\//.test(path)) return true;
     const found = present[path];
     if (found === undefined) return optional === true;
     return link === true || (found.version === version && found.integrity === integrity);

@@ -100,6 +100,7 @@ if (filters.length === 0) {
   await check('layers');
   await check('build');
   await check('types', ['build']);
+  await check('docs');
 }
 await part('brokers', startBrokers);
 await part('peers', makePeers);

@@ -1,6 +1,7 @@
 import { bench } from './bench.ts';
 import { build } from './build.ts';
 import { chaos } from './chaos.ts';
+import { docs } from './docs.ts';
 import { examples } from './examples.ts';
 import { layers } from './layers.ts';
 import { packages } from './packages.ts';
@@ -13,6 +14,7 @@ export const checks: ReadonlyMap<string, (options: { fix: boolean }) => Promise<
   ['layers', layers],
   ['build', build],
   ['types', types],
+  ['docs', docs],
   ['packages', packages],
   ['examples', examples],
   ['chaos', chaos],

@@ -29,6 +29,7 @@ import { type OutgoingMessage, Publisher, type Settlement } from './publisher.js
 import { type CloseArguments, replyDetails } from './replies.js';
 import { type CallOptions, type Reply, RpcQueue } from './rpc.js';
 
+/** The life of a channel, which goes one way. A channel that was closed is not opened again. */
 export type ChannelState = 'opening' | 'open' | 'closing' | 'closed';
 
 /** What a channel needs of its connection. */

@@ -95,6 +95,7 @@ export interface ConsumeOptions extends ArgumentsOptions {
   onCancel?: ((error: ConsumerCancelled) => unknown) | undefined;
 }
 
+/** Options of `consume`. */
 export interface IterationOptions {
   /**
    * Deliveries that the broker may send ahead (basic.qos, which stays in force for later consumers of the channel); 0: no limit.
@@ -105,13 +106,17 @@ export interface IterationOptions {
   idleTimeout?: number | undefined;
   /** As {@link ConsumeOptions.noAck}. What was delivered and not yet yielded when the loop is left is then lost. */
   noAck?: boolean | undefined;
+  /** As {@link ConsumeOptions.exclusive}. */
   exclusive?: boolean | undefined;
+  /** Default: chosen by the client. */
   consumerTag?: string | undefined;
+  /** Further arguments, such as `x-priority`. */
   arguments?: FieldTable | undefined;
   /** Ends the loop: it throws `signal.reason`. */
   signal?: AbortSignal | undefined;
 }
 
+/** What the broker is to insist on. */
 export interface PublishOptions {
   /** The broker must find a queue, or it returns the message. */
   mandatory?: boolean | undefined;
@@ -120,13 +125,19 @@ export interface PublishOptions {
 }
 
 export interface AccessOptions extends CallOptions {
+  /** Nobody else may have access. */
   exclusive?: boolean | undefined;
+  /** Passive access is asked for. */
   passive?: boolean | undefined;
+  /** Access that is asked for, as the next two. RabbitMQ grants all of it, always. */
   active?: boolean | undefined;
+  /** To publish. */
   write?: boolean | undefined;
+  /** To consume, get and bind. */
   read?: boolean | undefined;
 }
 
+/** How an orderly close goes on. */
 export interface CloseOptions {
   /** Deadline in milliseconds; 0: do not wait. Default: the connection's `closeTimeout`. */
   timeout?: number | undefined;

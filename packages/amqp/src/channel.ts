@@ -91,6 +91,7 @@ export class Channel extends SafeEmitter<ChannelEvents> {
     return this.#engine.id;
   }
 
+  /** Where it is in its life. */
   get state(): ChannelState {
     return this.#engine.state;
   }

@@ -25,6 +25,7 @@ import { type CallOptions, RpcQueue } from './rpc.js';
 import type { Progress } from './socket.js';
 import { Wire, type WireReceiver } from './wire.js';
 
+/** The life of a connection, which goes one way: nothing here connects again. */
 export type ConnectionState = 'opening' | 'open' | 'closing' | 'closed';
 
 /** Whom the engine tells what happens: the public {@link Connection}. */

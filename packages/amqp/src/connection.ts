@@ -46,6 +46,7 @@ export class Connection extends SafeEmitter<ConnectionEvents> {
     };
   }
 
+  /** Where it is in its life. */
   get state(): ConnectionState {
     return this.#engine.state;
   }

@@ -43,9 +43,31 @@ function parseQuery(query: string): [key: string, value: string][] {
  * Parses `amqp[s]://[username[:password]@][host][:port][/vhost][?key=value&…]`.
  *
  * User name, password, host and vhost are percent-decoded. The vhost is what follows the first slash: none, `/` and
- * `//` mean `/`, `/foo` means `foo`, `//foo` and `/%2Ffoo` mean `/foo` (as Kombu). For the keys see {@link applyUrlKeys}.
+ * `//` mean `/`, `/foo` means `foo`, `//foo` and `/%2Ffoo` mean `/foo` (as Kombu).
  *
- * @throws InvalidArgumentError `INVALID_URL`; its message quotes neither the URL nor a secret
+ * Durations in the query are in seconds, as in the clients that the keys come from, but for RabbitMQ's `connection_timeout`, which is in
+ * milliseconds.
+ *
+ * | key | meaning |
+ * | --- | --- |
+ * | `heartbeat`, `frame_max`, `channel_max`, `locale`, `connection_name` | as the parameters of that name |
+ * | `connection_attempts`, `retry_delay` | how often the list of targets is tried, and the pause between |
+ * | `socket_timeout`, `stack_timeout` (pika), `connect_timeout` (Kombu), `connection_timeout` (RabbitMQ) | deadline for one try; of pika's two the longer |
+ * | `blocked_connection_timeout` | `blockedTimeout` |
+ * | `auth_mechanism` (RabbitMQ, may be repeated), `login_method` (py-amqp) | `mechanism` |
+ * | `client_properties` | dictionary (Python or JSON) for `clientProperties` |
+ * | `tcp_options` | dictionary; `TCP_KEEPIDLE` sets `keepAlive` |
+ * | `ssl_options` (pika) | dictionary; turns TLS on. Keys as Kombu's below without `ssl_` |
+ * | `ssl`, `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_password`, `ssl_cert_reqs`, `ssl_check_hostname`, `ssl_server_hostname`, `ssl_ciphers`, `ssl_version`, `ssl_tls_minimum_version`, `ssl_tls_maximum_version` (Kombu, py-amqp) | TLS on, and its options |
+ * | `cacertfile`, `certfile`, `keyfile`, `password` (of the key), `verify`, `server_name_indication` (RabbitMQ) | options of TLS, for `amqps` |
+ *
+ * Accepted without effect, with a warning once: `backpressure_detection` (it is always on), `insist` (gone since 0-8),
+ * `TCP_KEEPINTVL`, `TCP_KEEPCNT` and `TCP_USER_TIMEOUT` in `tcp_options` (Node cannot set them), `depth` (Node does not
+ * bound the length of a certificate chain), `fail_if_no_peer_cert` (concerns servers), `customize_hostname_check` (what
+ * it asks for is the rule here), `server_side`, `do_handshake_on_connect` and `suppress_ragged_eofs` in `ssl_options`.
+ *
+ * @throws InvalidArgumentError `INVALID_URL`, also for a key nobody knows (with the nearest known one), a key given twice and a value that cannot
+ *   be used; its message quotes neither the URL nor a secret
  */
 export function parseUrl(url: string): ConnectionParameters {
   const parts = URL_PATTERN.exec(url)?.groups;

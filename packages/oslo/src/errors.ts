@@ -40,6 +40,7 @@ export class MessageDeliveryFailure extends PublishError {
   static override readonly defaultCode: ErrorCode = 'CONNECTION_LOST';
   static override readonly defaultRecoverable: boolean = true;
 
+  /** Made of the error that sending ended with. */
   static from(cause: MessagingError): MessageDeliveryFailure {
     const { code, recoverable, outcome } = cause;
     return new MessageDeliveryFailure(`the message could not be sent: ${cause.message}`, {
@@ -129,6 +130,7 @@ export interface PythonErrorOptions {
   readonly module?: string | undefined;
   /** What the class is called with. Default: the message alone. */
   readonly args?: readonly unknown[] | undefined;
+  /** Keyword arguments of the exception. Default: none. */
   readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
 }
 

@@ -6,9 +6,13 @@ import type { Context } from './wire/envelope.js';
  * one, and contexts.
  */
 export interface Serializer {
+  /** Of an argument, a result or a payload that is sent. */
   serializeEntity(context: Context, entity: unknown): unknown;
+  /** Of an argument, a result or a payload that came. */
   deserializeEntity(context: Context, entity: unknown): unknown;
+  /** Of the context that goes with a request. */
   serializeContext(context: Context): Context;
+  /** Of a request that came, for the endpoint. */
   deserializeContext(context: Context): Context;
 }
 

@@ -31,6 +31,7 @@ export interface TransportOptions {
   readonly connection?: ConnectionOptions | undefined;
 }
 
+/** What a transport tells by events. */
 export interface TransportEvents {
   /** An answer came when its call had given up. */
   lateReply: [msgId: string];

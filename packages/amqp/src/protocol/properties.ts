@@ -141,39 +141,48 @@ export class DecodedProperties {
     this.#flags = bytes.length < 2 ? UNKNOWN_FLAGS : ((bytes[0] as number) << 8) | (bytes[1] as number);
   }
 
+  /** MIME type of the body. */
   get contentType(): string | undefined {
     return this.#read(0) as string | undefined;
   }
 
+  /** Charset, or how the body is encoded. */
   get contentEncoding(): string | undefined {
     return this.#read(1) as string | undefined;
   }
 
+  /** What the application, and the broker, say beside the body. */
   get headers(): ReceivedTable | undefined {
     this.#headers ??= this.#read(2) as ReceivedTable | undefined;
     return this.#headers;
   }
 
+  /** 1: transient; 2: persistent. */
   get deliveryMode(): number | undefined {
     return this.#read(3) as number | undefined;
   }
 
+  /** 0 to 255; higher is sooner. */
   get priority(): number | undefined {
     return this.#read(4) as number | undefined;
   }
 
+  /** What this message is the answer to, or is to be answered with. */
   get correlationId(): string | undefined {
     return this.#read(5) as string | undefined;
   }
 
+  /** The queue that an answer goes to. */
   get replyTo(): string | undefined {
     return this.#read(6) as string | undefined;
   }
 
+  /** Milliseconds to live, as text. */
   get expiration(): string | undefined {
     return this.#read(7) as string | undefined;
   }
 
+  /** Given by the publisher. */
   get messageId(): string | undefined {
     return this.#read(8) as string | undefined;
   }
@@ -183,18 +192,22 @@ export class DecodedProperties {
     return this.#read(9) as number | bigint | undefined;
   }
 
+  /** Given by the publisher. */
   get type(): string | undefined {
     return this.#read(10) as string | undefined;
   }
 
+  /** The publisher; the broker has checked it. */
   get userId(): string | undefined {
     return this.#read(11) as string | undefined;
   }
 
+  /** Given by the publisher. */
   get appId(): string | undefined {
     return this.#read(12) as string | undefined;
   }
 
+  /** Deprecated by AMQP. */
   get clusterId(): string | undefined {
     return this.#read(13) as string | undefined;
   }
@@ -209,6 +222,7 @@ export class DecodedProperties {
     return properties as ReceivedProperties;
   }
 
+  /** The same as `toObject`, for JSON.stringify. */
   toJSON(): ReceivedProperties {
     return this.toObject();
   }

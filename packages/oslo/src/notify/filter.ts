@@ -43,6 +43,7 @@ export class NotificationFilter {
     );
   }
 
+  /** Whether every pattern fits. */
   matches(notification: Notification): boolean {
     if (!fits(this.#publisherId, notification.publisherId)) return false;
     if (!fits(this.#eventType, notification.eventType)) return false;

@@ -22,6 +22,7 @@ import { type Notification, type Priority, readNotification } from './message.js
 
 /** Options of a {@link NotificationListener}. */
 export interface ListenerOptions {
+  /** Default {@link NoOpSerializer}. */
   readonly serializer?: Serializer | undefined;
   /** Whether an endpoint may give a notification back to its queue, by `requeue` or by an exception. Default `false`: then it is done with. */
   readonly allowRequeue?: boolean | undefined;
@@ -39,6 +40,7 @@ export interface BatchListenerOptions extends Omit<ListenerOptions, 'concurrency
   readonly batchTimeout?: number | undefined;
 }
 
+/** What a listener tells by events. */
 export interface ListenerEvents {
   /** An endpoint threw. The notifications are back in their queue where that is allowed, else done with. */
   handlerError: [error: Error, notifications: readonly Notification[]];

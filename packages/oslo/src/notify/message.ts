@@ -10,6 +10,7 @@ import { type Context, hexId, malformed, optional, packContext, unpackContext } 
 
 /** Priorities, each with a queue of its own. */
 export const PRIORITIES = ['audit', 'debug', 'info', 'warn', 'error', 'critical', 'sample'] as const;
+/** One of the priorities. */
 export type Priority = (typeof PRIORITIES)[number];
 
 /** What a notification says of itself. */

@@ -26,6 +26,7 @@ export interface NotifierOptions {
   readonly driver?: NotificationDriver | readonly NotificationDriver[] | undefined;
   /** Default `notifications`. */
   readonly topics?: string | readonly string[] | undefined;
+  /** Default {@link NoOpSerializer}. */
   readonly serializer?: Serializer | undefined;
   /** How often sending is tried again: -1 (the default) as often as it takes, 0 never. */
   readonly retry?: number | undefined;
@@ -33,7 +34,9 @@ export interface NotifierOptions {
 
 /** How one notification is sent. */
 export interface NotifyOptions {
+  /** Goes with the notification. Default: empty. */
   readonly context?: Context | undefined;
+  /** Ends the wait; rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -85,26 +88,32 @@ export class Notifier {
     return new Notifier(this.transport, { ...this.#options, ...given });
   }
 
+  /** `notify` with the priority `audit`. */
   audit(eventType: string, payload: unknown, options?: NotifyOptions): Promise<void> {
     return this.notify('audit', eventType, payload, options);
   }
 
+  /** `notify` with the priority `debug`. */
   debug(eventType: string, payload: unknown, options?: NotifyOptions): Promise<void> {
     return this.notify('debug', eventType, payload, options);
   }
 
+  /** `notify` with the priority `info`. */
   info(eventType: string, payload: unknown, options?: NotifyOptions): Promise<void> {
     return this.notify('info', eventType, payload, options);
   }
 
+  /** `notify` with the priority `warn`. */
   warn(eventType: string, payload: unknown, options?: NotifyOptions): Promise<void> {
     return this.notify('warn', eventType, payload, options);
   }
 
+  /** `notify` with the priority `error`. */
   error(eventType: string, payload: unknown, options?: NotifyOptions): Promise<void> {
     return this.notify('error', eventType, payload, options);
   }
 
+  /** `notify` with the priority `critical`. */
   critical(eventType: string, payload: unknown, options?: NotifyOptions): Promise<void> {
     return this.notify('critical', eventType, payload, options);
   }

@@ -23,6 +23,7 @@ export interface RpcClientOptions {
   readonly timeout?: number | undefined;
   /** The newest version of the interface that may be asked for. Default: any. */
   readonly versionCap?: string | undefined;
+  /** Default {@link NoOpSerializer}. */
   readonly serializer?: Serializer | undefined;
   /** How often sending is tried again: -1 (the default) as often as it takes, 0 never. Then it rejects MessageDeliveryFailure. */
   readonly retry?: number | undefined;
@@ -44,6 +45,7 @@ export interface PrepareOptions extends Omit<TargetOptions, 'legacyNamespaces'>,
 export interface CastOptions {
   /** Default: the client's. */
   readonly context?: Context | undefined;
+  /** Ends the wait; rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 

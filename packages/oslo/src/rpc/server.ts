@@ -23,6 +23,7 @@ import { isExpected } from './expected.js';
 
 /** Options of an {@link RpcServer}. */
 export interface RpcServerOptions {
+  /** Default {@link NoOpSerializer}. */
   readonly serializer?: Serializer | undefined;
   /** Which methods peers may call. Default: those whose names do not begin with `_`. */
   readonly accessPolicy?: AccessPolicy | undefined;
@@ -35,6 +36,7 @@ export interface RpcServerOptions {
   readonly ack?: 'before' | 'after' | undefined;
 }
 
+/** What a server tells by events. */
 export interface RpcServerEvents {
   /** A method threw what it was not expected to, or there is none for the request. The caller, if it waits, has got the error. */
   handlerError: [error: Error, request: Request];

@@ -31,6 +31,7 @@ export interface ReplyPath {
   readonly monitorTimeout: number | undefined;
 }
 
+/** A call or a cast, as it came. */
 export interface Request {
   readonly method: string;
   readonly args: Args;

@@ -87,6 +87,7 @@ export class Channel extends TypedEmitter<ChannelEventMap> {
     });
   }
 
+  /** Where the channel is; `open` when it works. */
   get state(): ManagedChannelState {
     return this.consumers.managed.state;
   }
@@ -97,6 +98,7 @@ export class Channel extends TypedEmitter<ChannelEventMap> {
     return this;
   }
 
+  /** Declares an exchange. Rejects PRECONDITION_FAILED when it stands with other settings. */
   async exchangeDeclare(
     exchange: string,
     type = 'direct',
@@ -105,6 +107,7 @@ export class Channel extends TypedEmitter<ChannelEventMap> {
     await this.connection.topology.declareExchange({ ...options, name: exchange, type });
   }
 
+  /** Deletes an exchange with its bindings. One that is absent counts as deleted. */
   async exchangeDelete(
     exchange: string,
     options: { readonly ifUnused?: boolean | undefined } & WaitOptions = {},
@@ -112,10 +115,12 @@ export class Channel extends TypedEmitter<ChannelEventMap> {
     await this.connection.topology.deleteExchange(exchange, options);
   }
 
+  /** Binds an exchange to another one. */
   async exchangeBind(binding: ExchangeBinding, wait: WaitOptions = {}): Promise<void> {
     await this.connection.topology.bindExchange(binding, wait);
   }
 
+  /** Undoes `exchangeBind`. */
   async exchangeUnbind(binding: ExchangeBinding, wait: WaitOptions = {}): Promise<void> {
     await this.connection.topology.unbindExchange(binding, wait);
   }
@@ -126,10 +131,12 @@ export class Channel extends TypedEmitter<ChannelEventMap> {
     return { queue: answer.queue, messageCount: answer.messageCount, consumerCount: answer.consumerCount };
   }
 
+  /** Binds a queue to an exchange. */
   async queueBind(binding: QueueBinding, wait: WaitOptions = {}): Promise<void> {
     await this.connection.topology.bindQueue(binding, wait);
   }
 
+  /** Undoes `queueBind`. */
   async queueUnbind(binding: QueueBinding, wait: WaitOptions = {}): Promise<void> {
     await this.connection.topology.unbindQueue(binding, wait);
   }

@@ -171,7 +171,7 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
     return this;
   }
 
-  /** Waits for an open incarnation; see {@link ConnectionCore.connect}. */
+  /** Waits for an open incarnation; see `connect`. */
   ready(options: ReadyOptions = {}): Promise<TransportConnection> {
     return this.#machine.ready('connect', options);
   }
@@ -241,7 +241,7 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   }
 
   /**
-   * {@link ConnectionCore.ensure} for a function that works on a channel, which it gets as its first argument. Resolves with its result and
+   * `ensure` for a function that works on a channel, which it gets as its first argument. Resolves with its result and
    * the channel of the last run.
    */
   autoretry<A extends unknown[], R>(

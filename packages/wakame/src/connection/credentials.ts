@@ -7,6 +7,7 @@ import type { TransportConnection } from '../transport/contract.js';
 import { jitteredBackoff } from '../util/backoff.js';
 import { checkDuration } from '../util/check.js';
 
+/** A user's name and password, and for how long they are good. */
 export interface Credentials {
   readonly userid?: string | undefined;
   readonly password?: string | undefined;

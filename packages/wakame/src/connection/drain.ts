@@ -6,9 +6,11 @@ import { withDeadline } from '../util/deadline.js';
 import { type Deferred, deferred } from '../util/deferred.js';
 import { noop } from '../util/noop.js';
 
+/** How long to wait for an event. */
 export interface DrainEventsOptions {
   /** Milliseconds to wait for a first event; then it rejects with {@link TimeoutError}. Default: no end. */
   readonly timeout?: number | undefined;
+  /** Ends the wait; rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 

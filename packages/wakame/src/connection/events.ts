@@ -22,10 +22,12 @@ export interface ConnectionEventMap {
   closed: [];
 }
 
+/** Told with `connected`. */
 export interface ConnectedInfo {
   readonly host: string;
 }
 
+/** Told with `recovered`: everything is back. */
 export interface RecoveredInfo {
   readonly host: string;
   /** Milliseconds from the loss until all was back. */
@@ -34,6 +36,7 @@ export interface RecoveredInfo {
   readonly cause: MessagingError;
 }
 
+/** Told with `failover`: another host took over. */
 export interface FailoverInfo {
   readonly from: string;
   readonly to: string;

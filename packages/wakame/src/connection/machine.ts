@@ -25,6 +25,7 @@ import { DEFAULTS } from './defaults.js';
 import { givenIntervals, type RetryOptions } from './retry-options.js';
 import { asMessagingError, type ReadyOptions, Waiter } from './waiters.js';
 
+/** The states of a Connection. See ARCHITECTURE.md for what leads from one to the other. */
 export type ConnectionState = 'idle' | 'connecting' | 'open' | 'recovering' | 'closing' | 'closed';
 
 /** What the machine needs of the Connection around it. */

@@ -65,6 +65,7 @@ export interface ChannelHost {
   problem(error: MessagingError): void;
 }
 
+/** The states of a channel that comes back after each loss. */
 export type ManagedChannelState = 'idle' | 'opening' | 'open' | 'recovering' | 'closed';
 
 export interface RunOptions extends WaitOptions {

@@ -21,10 +21,13 @@ import { commonOptions, type TransportOptions } from './transport-options.js';
 export interface ConnectionOptions {
   /** Host name or address, or one or more URLs when no target is given. Default `localhost`. */
   readonly hostname?: string | undefined;
+  /** Default: that of the URL, else the broker's usual one: `guest` with AMQP. */
   readonly userid?: string | undefined;
   /** The password or token. A function is asked at each connect, and wins over the URL. */
   readonly password?: string | (() => string | Promise<string>) | undefined;
+  /** Default `/`. On Redis the number of the database. */
   readonly virtualHost?: string | undefined;
+  /** Default: that of the scheme. */
   readonly port?: number | undefined;
   /** `true`: TLS that verifies. An object: TLS with Node's options or Kombu's `ssl_*` keys. Default `false`. */
   readonly ssl?: boolean | Readonly<Record<string, unknown>> | undefined;

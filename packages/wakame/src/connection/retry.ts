@@ -34,6 +34,7 @@ export interface EnsureOptions extends RetryOptions, WaitOptions {
 
 /** What can be told of a new channel: entities, producers, consumers. */
 export interface Revivable {
+  /** Told of the new channel. */
   revive?(channel: Channel): unknown;
 }
 

@@ -130,20 +130,24 @@ export class Topology {
     return this.#bind('queue-binding', asExchangeBinding(binding), wait);
   }
 
+  /** Binds an exchange to another one, and again after a loss. */
   bindExchange(binding: ExchangeBinding, wait: WaitOptions = {}): Promise<boolean> {
     return this.#bind('exchange-binding', binding, wait);
   }
 
+  /** Undoes the binding of a queue, and forgets it. */
   async unbindQueue(binding: QueueBinding, wait: WaitOptions = {}): Promise<void> {
     await this.#run((channel) => channel.queueUnbind({ ...binding, queue: this.currentName(binding.queue) }), wait);
     this.#record.removeBinding('queue-binding', asExchangeBinding(binding));
   }
 
+  /** Undoes `bindExchange`, and forgets it. */
   async unbindExchange(binding: ExchangeBinding, wait: WaitOptions = {}): Promise<void> {
     await this.#run((channel) => channel.exchangeUnbind(binding), wait);
     this.#record.removeBinding('exchange-binding', binding);
   }
 
+  /** Deletes an exchange, and forgets it with its bindings. */
   async deleteExchange(
     name: string,
     options: WaitOptions & { readonly ifUnused?: boolean | undefined } = {},

@@ -7,9 +7,11 @@ import type { Exchange } from './exchange.js';
 import type { Queue } from './queue.js';
 import { type ChannelOrConnection, checkTarget } from './target.js';
 
+/** What a binding asks of its exchange. */
 export interface BindingOptions {
   /** Default `''`. */
   readonly routingKey?: string | undefined;
+  /** What a headers exchange matches; others ignore it. Default: none. */
   readonly arguments?: Arguments | undefined;
   /** Arguments to unbind with, when they are not those of the binding. */
   readonly unbindArguments?: Arguments | undefined;
@@ -32,6 +34,7 @@ export class Binding {
     this.unbindArguments = checkArguments('unbindArguments', options.unbindArguments);
   }
 
+  /** Whether the other is a binding with the same exchange, key and arguments. */
   equals(other: unknown): boolean {
     return (
       other instanceof Binding &&
@@ -52,6 +55,7 @@ export class Binding {
     return queue.bindTo(this.exchange, { ...wait, routingKey: this.routingKey, arguments: this.arguments });
   }
 
+  /** Undoes `bind`. */
   unbind(queue: Queue, wait: WaitOptions = {}): Promise<void> {
     const args = this.unbindArguments ?? this.arguments;
     return queue.unbindFrom(this.exchange, { ...wait, routingKey: this.routingKey, arguments: args });

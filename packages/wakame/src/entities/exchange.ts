@@ -8,6 +8,7 @@ import { checkArguments, checkDeliveryMode, checkName, type DeliveryMode, sameAr
 import { declareExchange, nameOf } from './declare.js';
 import { boundTarget, type ChannelOrConnection, checkTarget } from './target.js';
 
+/** What an exchange is like; all of it has to be the same wherever it is declared. */
 export interface ExchangeOptions {
   /** `direct`, `fanout`, `topic`, `headers`, or a type that the broker has beside these. Default `direct`. */
   readonly type?: string | undefined;
@@ -39,6 +40,7 @@ export interface DeclareOptions extends WaitOptions {
 export interface BindOptions extends WaitOptions {
   /** Default `''`. */
   readonly routingKey?: string | undefined;
+  /** Of the binding: what a headers exchange matches. */
   readonly arguments?: Arguments | undefined;
 }
 
@@ -106,6 +108,7 @@ export class Exchange {
     return Object.assign(Object.create(Object.getPrototypeOf(this)), this, { channel: checkTarget(target) });
   }
 
+  /** Whether this is a copy that is bound to a channel or connection, and can act. */
   get isBound(): boolean {
     return this.channel !== undefined;
   }
@@ -153,6 +156,7 @@ export class Exchange {
     await target(this).connection.topology.bindExchange(edge(this, exchange, routingKey, args), wait);
   }
 
+  /** Undoes `bindTo`. */
   async unbindFrom(exchange: Exchange | string, options: BindOptions = {}): Promise<void> {
     const { routingKey, arguments: args, ...wait } = options;
     await target(this).connection.topology.unbindExchange(edge(this, exchange, routingKey, args), wait);

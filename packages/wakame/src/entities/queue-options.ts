@@ -6,6 +6,7 @@ import { Binding, type BindingOptions } from './binding.js';
 import { checkArguments } from './checks.js';
 import { Exchange, type ExchangeObject } from './exchange.js';
 
+/** What a queue is like; what the broker stores of it has to be the same wherever it is declared. Durations in milliseconds. */
 export interface QueueOptions<T = unknown> {
   /** Where its messages come from: an exchange, or the name of one that exists. Default: only the default exchange, by the queue's name. */
   readonly exchange?: Exchange | string | undefined;

@@ -129,6 +129,7 @@ export class Queue<T = unknown> {
     return Object.assign(Object.create(Object.getPrototypeOf(this)), this, own);
   }
 
+  /** Whether this is a copy that is bound to a channel or connection, and can act. */
   get isBound(): boolean {
     return this.channel !== undefined;
   }
@@ -218,6 +219,7 @@ export class Queue<T = unknown> {
     await this.target().connection.topology.bindQueue(this.edge(exchange, routingKey, args), wait);
   }
 
+  /** Undoes `bindTo`. */
   async unbindFrom(exchange: Exchange | string, options: BindOptions = {}): Promise<void> {
     const { routingKey, arguments: args, ...wait } = options;
     await this.target().connection.topology.unbindQueue(this.edge(exchange, routingKey, args), wait);

@@ -56,13 +56,17 @@ interface BaseOptions<T> extends FailurePolicy<T> {
 
 /** Options of a {@link Consumer} whose payloads are typed by its queues. */
 export interface ConsumerOptions<T = unknown> extends BaseOptions<T> {
+  /** One, or several, which are served fairly. */
   readonly queues?: QueueInput<T> | undefined;
+  /** Validates and types the payload of every message; one that fails goes to `onDecodeError`. */
   readonly schema?: undefined;
 }
 
 /** Options of a {@link Consumer} whose payloads are validated and typed by a schema of its own, whatever its queues say. */
 export interface SchemaConsumerOptions<T> extends BaseOptions<T> {
+  /** One, or several, which are served fairly. */
   readonly queues?: QueueInput | undefined;
+  /** Validates and types the payload of every message; one that fails goes to `onDecodeError`. */
   readonly schema: StandardSchemaV1<unknown, T>;
 }
 

@@ -26,6 +26,7 @@ import type { Message } from './message.js';
 import { Reception } from './reception.js';
 import { decodeReport, handlerReport, type Report } from './reports.js';
 
+/** What a Consumer tells by events. */
 export interface ConsumerEvents<T> {
   /** A handler threw or rejected (what is no Error is the `cause` of one). The message is dealt with as `onHandlerError` and `maxAttempts` say. */
   handlerError: [error: Error, message: Message<T>, info: FailureInfo];
@@ -121,6 +122,7 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
     }
   }
 
+  /** The connection that its channel belongs to. */
   get connection(): Connection {
     return this.#reception.connection;
   }

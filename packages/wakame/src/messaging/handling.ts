@@ -14,6 +14,7 @@ export type SettleMode = 'manual' | 'auto';
 export type FailureDecision = (typeof DECISIONS)[number];
 const DECISIONS = ['requeue', 'reject', 'ack'] as const;
 
+/** What is known of a failure, for `onHandlerError`. */
 export interface FailureInfo {
   /** How often a handler has failed on this message, this time included. */
   readonly attempts: number;

@@ -114,14 +114,17 @@ export class Message<T = unknown> {
     return this.#delivery.properties.headers ?? NO_HEADERS;
   }
 
+  /** All properties that the message has. */
   get properties(): BasicProperties {
     return this.#delivery.properties;
   }
 
+  /** MIME type of the body, as the publisher said. */
   get contentType(): string | undefined {
     return this.#delivery.properties.contentType;
   }
 
+  /** Charset of the body, as the publisher said; `binary` for bytes. */
   get contentEncoding(): string | undefined {
     return this.#delivery.properties.contentEncoding;
   }
@@ -131,6 +134,7 @@ export class Message<T = unknown> {
     return this.#delivery.deliveryTag;
   }
 
+  /** How it came here: exchange, routing key, consumer. */
   get deliveryInfo(): DeliveryInfo {
     const { exchange, routingKey, redelivered, deliveryTag, consumerTag, messageCount } = this.#delivery;
     return { exchange, routingKey, redelivered, deliveryTag, consumerTag, messageCount };
@@ -146,6 +150,7 @@ export class Message<T = unknown> {
     return this.#owner.queue;
   }
 
+  /** What became of it. */
   get state(): MessageState {
     return this.#state;
   }

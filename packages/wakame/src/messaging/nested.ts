@@ -3,8 +3,11 @@ import type { ConsumeStartOptions } from './consumer.js';
 
 /** What {@link nested} needs of a consumer. */
 export interface Nestable {
+  /** Begins consuming. */
   consume(options?: ConsumeStartOptions): Promise<unknown>;
+  /** Ends consuming. */
   cancel(): Promise<void>;
+  /** Ends consuming, for good. */
   close(options?: CloseOptions): Promise<void>;
 }
 

@@ -29,6 +29,7 @@ import {
 } from './publish-options.js';
 import { checkToSend } from './schema.js';
 
+/** What a Producer tells by events. */
 export interface ProducerEvents {
   /** A message reached no queue. `mandatory` ones also reject UNROUTABLE. */
   returned: [returned: Returned];
@@ -91,6 +92,7 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
     if (options.onReturn !== undefined) this.on('returned', options.onReturn);
   }
 
+  /** The connection that its channel belongs to. */
   get connection(): Connection {
     return this.#connection;
   }

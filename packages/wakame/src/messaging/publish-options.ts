@@ -39,6 +39,7 @@ export interface ProducerOptions<T = unknown> {
   readonly confirm?: boolean | undefined;
   /** Default of {@link PublishOptions.retry}: `true`. */
   readonly retry?: Retry | undefined;
+  /** Of every publish that does not give its own. */
   readonly retryPolicy?: RetryOptions | undefined;
   /** Unsettled bytes past which publishes reject BUFFER_FULL. Default 128 MiB. */
   readonly maxBufferedBytes?: number | undefined;
@@ -48,6 +49,7 @@ export interface ProducerOptions<T = unknown> {
 
 /** How one message is published. */
 export interface PublishOptions {
+  /** Default: that of the Producer, or `''`. With the default exchange, the queue's name. */
   readonly routingKey?: string | undefined;
   /** Default: the producer's. */
   readonly exchange?: Exchange | string | undefined;
@@ -68,7 +70,9 @@ export interface PublishOptions {
    * `application/data` for bytes, JSON for all else.
    */
   readonly serializer?: string | Serializer | undefined;
+  /** Application headers. Default: none. */
   readonly headers?: Readonly<Record<string, unknown>> | undefined;
+  /** Name of a compression, such as `zlib`. Default: that of the Producer. */
   readonly compression?: string | undefined;
   /** Exchanges and queues to declare before, unless the connection knows them. */
   readonly declare?: readonly Entity[] | undefined;
@@ -88,16 +92,21 @@ export interface PublishOptions {
   readonly timeout?: number | undefined;
   /** Aborting rejects with its reason. What has been sent already may still arrive. */
   readonly signal?: AbortSignal | undefined;
+  /** Property of the message: what this is the answer to, or is to be answered with. */
   readonly correlationId?: string | undefined;
   /** The name of the queue that replies go to; or that queue, declared. */
   readonly replyTo?: string | Queue | undefined;
+  /** Property of the message. Default: none. */
   readonly messageId?: string | undefined;
   /** Seconds since the epoch, or a date. */
   readonly timestamp?: number | bigint | Date | undefined;
+  /** Property of the message. */
   readonly type?: string | undefined;
   /** RabbitMQ refuses one that is not the connection's user. */
   readonly userId?: string | undefined;
+  /** Property of the message. */
   readonly appId?: string | undefined;
+  /** Property of the message, deprecated by AMQP. */
   readonly clusterId?: string | undefined;
   /**
    * The application's own transaction on the same database, as the handle on which it was begun: the message is sent if and only if it

@@ -69,6 +69,7 @@ export class ChannelPool {
     });
   }
 
+  /** Resources at most. */
   get limit(): number {
     return this.#pool.limit;
   }
@@ -146,6 +147,7 @@ export class ProducerPool {
     });
   }
 
+  /** Resources at most. */
   get limit(): number {
     return this.#pool.limit;
   }
@@ -197,6 +199,7 @@ export class PoolGroup<P extends Pool> {
   }
 
   /** Limit of every pool of the group. */
+  /** Resources at most. */
   get limit(): number {
     return this.#limit;
   }

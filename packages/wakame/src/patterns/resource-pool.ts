@@ -50,6 +50,7 @@ export class ResourcePool<T extends object> {
     this.#limit = checkLimit(options.limit);
   }
 
+  /** Resources at most. */
   get limit(): number {
     return this.#limit;
   }

@@ -33,6 +33,7 @@ import { Replies } from './replies.js';
 import { UnclaimedReplies } from './unclaimed.js';
 import { type CommandArguments, expiresIn, type Reply, writeRequest } from './wire.js';
 
+/** What a bound mailbox tells by events. */
 export interface MailboxEvents {
   /** A reply could not be read, or is none. It counts as one of those that its call waits for, and is dropped. */
   decodeError: [error: MessagingError, message: Message];
@@ -114,10 +115,12 @@ export class Mailbox extends TypedEmitter<MailboxEvents> implements AsyncDisposa
     return this.#settings.accept;
   }
 
+  /** The serializer of commands and replies. */
   get serializer(): string | undefined {
     return this.#settings.serializer;
   }
 
+  /** Where the producers for commands and replies come from. */
   get producerPool(): ProducerSource | undefined {
     return this.#settings.producerPool;
   }

@@ -33,6 +33,7 @@ export interface NodeOptions<S> {
   readonly state?: S | undefined;
   /** Where it listens and replies. Default: the connection of the mailbox. */
   readonly channel?: ChannelOrConnection | undefined;
+  /** What carries out which command. Default: none yet. */
   readonly handlers?: CommandHandlers<S> | undefined;
 }
 
@@ -53,6 +54,7 @@ export interface ReplyTo extends ReplyAddress {
   readonly ticket?: string | undefined;
 }
 
+/** What a node tells by events. */
 export interface NodeEvents {
   /** A command could not be read, is none, or names its nodes in a way unknown here. It was dropped. */
   decodeError: [error: MessagingError, message: Message];

@@ -22,6 +22,7 @@ import type { CommandArguments, Reply } from './wire.js';
 export type MailboxType = (typeof TYPES)[number];
 const TYPES = ['direct', 'fanout'] as const;
 
+/** What a mailbox is like. `type`, and what concerns queues, have to be the same for all who use it. */
 export interface MailboxOptions {
   /** Type of the exchange; all who use the mailbox say the same. Default `direct`, as Kombu's. */
   readonly type?: MailboxType | undefined;
@@ -104,6 +105,7 @@ export interface MultiCallOptions<T = unknown> extends CallOptions<T>, PatternOp
 
 /** Options of {@link Mailbox.broadcast}. */
 export interface BroadcastCommandOptions<T = unknown> extends MultiCallOptions<T> {
+  /** Handed to the handler, by name. Default: none. */
   readonly arguments?: CommandArguments | undefined;
   /** The nodes it is for. Default: all. */
   readonly destination?: readonly string[] | undefined;

@@ -56,6 +56,7 @@ export class UnclaimedReplies implements Iterable<readonly [ticket: string, repl
     }
   }
 
+  /** The replies, oldest first. */
   *[Symbol.iterator](): Iterator<readonly [ticket: string, replies: readonly Reply[]]> {
     for (const [ticket, { replies }] of this.#held) yield [ticket, replies];
   }

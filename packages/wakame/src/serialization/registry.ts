@@ -23,6 +23,7 @@ export class AcceptList {
     this.contentTypes = contentTypes;
   }
 
+  /** Whether bodies of this content type are read. */
   accepts(contentType: string): boolean {
     return this.contentTypes.has(contentType) || contentType === DATA;
   }

@@ -43,10 +43,12 @@ export class ConformanceContext {
     return Math.max(1, Math.round(count * scale));
   }
 
+  /** The means to cut connections. Only for cases that say they need it. */
   get disruptor(): Disruptor {
     return given(this.options.disrupt, 'disrupt');
   }
 
+  /** The means to start processes. Only for cases that say they need it. */
   get processes(): Processes {
     return given(this.options.processes, 'processes');
   }

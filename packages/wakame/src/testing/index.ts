@@ -26,7 +26,9 @@ export type {
 
 /** The two functions of a test runner. Those of vitest and `node:test` fit as they are. */
 export interface TestRunner {
+  /** Begins a group of tests. */
   describe(name: string, body: () => void): unknown;
+  /** Defines a test; `timeout` in milliseconds. */
   it(name: string, options: { timeout: number; skip: boolean }, body: () => Promise<void>): unknown;
 }
 

@@ -49,6 +49,7 @@ export interface Processes {
   readonly execArgv?: readonly string[] | undefined;
 }
 
+/** What the suite is told about a transport. */
 export interface ConformanceOptions {
   /** Begins the names of groups: `redis`. */
   readonly name: string;

@@ -36,9 +36,11 @@ export interface BindingEntry {
   readonly arguments: Arguments;
 }
 
+/** How long a list may take. */
 export interface CatalogOptions {
   /** Milliseconds for the answer. Default 10 s. */
   readonly timeout?: number | undefined;
+  /** Ends the wait; rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -50,8 +52,11 @@ export interface CatalogOptions {
  * (CONNECT_FAILED without the API, AUTH_FAILED …), with what the store answers, TIMEOUT, or the signal's reason.
  */
 export interface Catalog {
+  /** All exchanges. */
   exchanges(options?: CatalogOptions): Promise<readonly ExchangeEntry[]>;
+  /** All queues, with their counts. */
   queues(options?: CatalogOptions): Promise<readonly QueueEntry[]>;
+  /** Of queues and of exchanges. */
   bindings(options?: CatalogOptions): Promise<readonly BindingEntry[]>;
 }
 

@@ -23,17 +23,22 @@ export type { Arguments, BasicProperties, Delivery, DeliveryTag, OutgoingMessage
 export interface ConnectionParameters {
   /** The scheme, as registered: `amqp`, `memory`. */
   readonly transport: string;
+  /** One host; empty where there is none. */
   readonly hostname: string | undefined;
+  /** As given, or the transport's default. */
   readonly port: number | undefined;
   /**
    * Where `hostname` leads this time, for a transport that `takesAddresses`: to be connected to instead of what it looks up. Absent:
    * `hostname` is an address, or not known.
    */
   readonly addresses?: readonly LookupAddress[] | undefined;
+  /** As given. */
   readonly userid: string | undefined;
+  /** As given. See `currentPassword`. */
   readonly password: string | undefined;
   /** The password of now, for a transport that logs in again later (a further socket). Absent: `password` stays valid. */
   readonly currentPassword?: (() => Promise<string | undefined>) | undefined;
+  /** As given. */
   readonly virtualHost: string | undefined;
   /** `false`: plain. `true`: TLS, verified. An object: TLS with these options (Node's names, or Kombu's `ssl_*` keys). */
   readonly ssl: boolean | Readonly<Record<string, unknown>>;
@@ -41,6 +46,7 @@ export interface ConnectionParameters {
   readonly connectTimeout: number;
   /** Milliseconds; 0 is off. */
   readonly heartbeat: number;
+  /** SASL mechanism, as the URL's `login_method`. */
   readonly loginMethod: string | undefined;
   /** Kombu's `transport_options`: Kombu's names and units. */
   readonly transportOptions: Readonly<Record<string, unknown>>;
@@ -80,7 +86,9 @@ export interface TransportFeatures {
   readonly maxQueueName?: number | undefined;
 }
 
+/** How long opening may go on. */
 export interface OpenOptions {
+  /** Gives up; rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -105,6 +113,7 @@ export interface ConnectionEvents {
   onClose(error: MessagingError | undefined): void;
   /** The broker stopped taking publishes (AMQP's connection.blocked). */
   onBlocked(reason: string): void;
+  /** It takes publishes again. */
   onUnblocked(): void;
   /** A problem that breaks nothing: the application should hear of it. */
   onProblem(error: MessagingError): void;
@@ -126,6 +135,7 @@ export interface TransportConnection {
   readonly heartbeat: number;
   /** Lists what stands at the broker. Absent: it cannot be listed. */
   readonly catalog?: Catalog | undefined;
+  /** Opens a channel. Rejects CHANNEL_LIMIT when no more are allowed. */
   openChannel(role: ChannelRole, events: ChannelEvents, options?: OpenOptions): Promise<TransportChannel>;
   /** Replaces the secret of an open connection (AMQP connection.update-secret). NOT_SUPPORTED elsewhere. */
   updateSecret(secret: string): Promise<void>;
@@ -135,6 +145,7 @@ export interface TransportConnection {
   abort(error: MessagingError): void;
 }
 
+/** How an incarnation of a channel tells of what happens to it. */
 export interface ChannelEvents {
   /** Once, and only for this channel's own end or its connection's. Without an error when `close()` was asked for. */
   onClose(error: MessagingError | undefined): void;
@@ -142,24 +153,35 @@ export interface ChannelEvents {
   onReturned(returned: Returned): void;
 }
 
+/** How an exchange is declared, in AMQP's words. */
 export interface ExchangeDeclareOptions {
   /** Only checks that it exists: NOT_FOUND otherwise. */
   readonly passive?: boolean | undefined;
+  /** It outlives a restart of the broker. */
   readonly durable?: boolean | undefined;
+  /** It goes with its last binding. */
   readonly autoDelete?: boolean | undefined;
   /** Only other exchanges can publish to it. */
   readonly internal?: boolean | undefined;
+  /** Such as `alternate-exchange`. */
   readonly arguments?: Arguments | undefined;
 }
 
+/** How a queue is declared, in AMQP's words. */
 export interface QueueDeclareOptions {
+  /** Only checks that it exists: NOT_FOUND otherwise. */
   readonly passive?: boolean | undefined;
+  /** It outlives a restart of the broker. */
   readonly durable?: boolean | undefined;
+  /** For this connection alone, and gone with it. */
   readonly exclusive?: boolean | undefined;
+  /** It goes with its last consumer. */
   readonly autoDelete?: boolean | undefined;
+  /** Such as `x-message-ttl`. */
   readonly arguments?: Arguments | undefined;
 }
 
+/** What stands after a declaration. */
 export interface QueueDeclareOk {
   /** The name, which the broker chose when none was given. */
   readonly queue: string;
@@ -167,6 +189,7 @@ export interface QueueDeclareOk {
   readonly consumerCount: number;
 }
 
+/** A binding between two exchanges. */
 export interface ExchangeBinding {
   readonly destination: string;
   readonly source: string;
@@ -174,6 +197,7 @@ export interface ExchangeBinding {
   readonly arguments?: Arguments | undefined;
 }
 
+/** A binding of a queue to an exchange. */
 export interface QueueBinding {
   readonly queue: string;
   readonly exchange: string;
@@ -181,17 +205,23 @@ export interface QueueBinding {
   readonly arguments?: Arguments | undefined;
 }
 
+/** What a consumer asks of the broker. */
 export interface ConsumeOptions {
   /** Chosen by the caller; unique on the channel. */
   readonly consumerTag: string;
+  /** Deliveries count as settled when they are sent. */
   readonly noAck?: boolean | undefined;
+  /** Refused (ACCESS_REFUSED) when the queue has consumers; no other one is let in. */
   readonly exclusive?: boolean | undefined;
+  /** Nothing that this connection published. RabbitMQ ignores it. */
   readonly noLocal?: boolean | undefined;
+  /** Further arguments, such as `x-priority`. */
   readonly arguments?: Arguments | undefined;
 }
 
 /** Where a consumer's messages go. Neither function may throw. */
 export interface DeliverySink {
+  /** A message came. */
   onDelivery(delivery: Delivery): void;
   /** The broker ended the consumer. The channel lives on. */
   onCancel(error: MessagingError): void;
@@ -226,13 +256,23 @@ export interface TransportChannel {
   readonly connection: TransportConnection;
   readonly state: 'open' | 'closing' | 'closed';
 
+  /** Rejects PRECONDITION_FAILED when it stands with other settings. */
   exchangeDeclare(exchange: string, type: string, options?: ExchangeDeclareOptions): Promise<void>;
+  /** Deletes it with its bindings. One that is absent counts as deleted. */
   exchangeDelete(exchange: string, options?: { readonly ifUnused?: boolean | undefined }): Promise<void>;
+  /** Binds an exchange to another one. NOT_FOUND when either is absent. */
   exchangeBind(binding: ExchangeBinding): Promise<void>;
+  /** Undoes `exchangeBind`. */
   exchangeUnbind(binding: ExchangeBinding): Promise<void>;
 
+  /**
+   * Without a name the broker chooses one. Rejects PRECONDITION_FAILED when it stands with other settings, RESOURCE_LOCKED when it is
+   * another connection's.
+   */
   queueDeclare(queue: string, options?: QueueDeclareOptions): Promise<QueueDeclareOk>;
+  /** Binds a queue to an exchange. NOT_FOUND when either is absent. */
   queueBind(binding: QueueBinding): Promise<void>;
+  /** Undoes `queueBind`. */
   queueUnbind(binding: QueueBinding): Promise<void>;
   /** Resolves with the number of messages removed. Those delivered and not settled stay. */
   queuePurge(queue: string): Promise<number>;
@@ -257,10 +297,12 @@ export interface TransportChannel {
   consume(queue: string, options: ConsumeOptions, sink: DeliverySink): Promise<string>;
   /** After it resolves, no further delivery comes for this tag. Deliveries unsettled stay so. */
   cancel(consumerTag: string): Promise<void>;
+  /** One message, or undefined when none is ready. */
   get(queue: string, options?: { readonly noAck?: boolean | undefined }): Promise<Delivery | undefined>;
 
   /** True when settled; false when the delivery is stale. AMQP answers at once, a store when it has done it. */
   ack(tag: DeliveryTag, options?: { readonly multiple?: boolean | undefined }): boolean | Promise<boolean>;
+  /** As `ack`, for a message that is not wanted: back to its queue, or to the dead letters. */
   reject(
     tag: DeliveryTag,
     options: { readonly requeue: boolean; readonly multiple?: boolean | undefined },
@@ -282,6 +324,7 @@ export interface TransportChannel {
    * as often. For a turn of the event loop, not longer: all else on the same socket waits as well.
    */
   pause(): void;
+  /** Undoes one `pause`. */
   resume(): void;
   /** Unsettled deliveries go back to their queues. Never rejects. */
   close(): Promise<void>;

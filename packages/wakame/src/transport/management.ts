@@ -3,9 +3,11 @@
 /** An answer of the API: what the broker's own documentation says. */
 export type ManagementObject = Readonly<Record<string, unknown>>;
 
+/** How long an answer may take. */
 export interface ManagementOptions {
   /** Milliseconds. Default: 10 s. */
   readonly timeout?: number | undefined;
+  /** Ends the wait; rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -16,23 +18,32 @@ export interface ManagementOptions {
 export interface Management {
   /** Product, version, totals. */
   overview(options?: ManagementOptions): Promise<ManagementObject>;
+  /** Nodes of the cluster, with alarms and resources. */
   nodes(options?: ManagementOptions): Promise<readonly ManagementObject[]>;
+  /** Virtual hosts. */
   virtualHosts(options?: ManagementOptions): Promise<readonly ManagementObject[]>;
+  /** Users and their tags. */
   users(options?: ManagementOptions): Promise<readonly ManagementObject[]>;
+  /** Connections of all clients. */
   connections(options?: ManagementOptions): Promise<readonly ManagementObject[]>;
   /** Closes a connection, whoever's: its client sees reply code 320 and `reason`. */
   closeConnection(name: string, reason: string, options?: ManagementOptions): Promise<void>;
+  /** Channels of all connections. */
   channels(options?: ManagementOptions): Promise<readonly ManagementObject[]>;
+  /** Exchanges of the virtual host. */
   exchanges(
     options?: ManagementOptions & { readonly virtualHost?: string | undefined },
   ): Promise<readonly ManagementObject[]>;
+  /** Queues of the virtual host, with their counts. */
   queues(
     options?: ManagementOptions & { readonly virtualHost?: string | undefined },
   ): Promise<readonly ManagementObject[]>;
+  /** One queue, with its counts. */
   queue(
     name: string,
     options?: ManagementOptions & { readonly virtualHost?: string | undefined },
   ): Promise<ManagementObject>;
+  /** Bindings of the virtual host. */
   bindings(
     options?: ManagementOptions & { readonly virtualHost?: string | undefined },
   ): Promise<readonly ManagementObject[]>;

@@ -14,6 +14,7 @@ interface Registration {
   readonly wholeUrl: boolean;
 }
 
+/** How a scheme is to be read. */
 export interface RegisterOptions {
   /** The transport reads its URL itself: it gets the whole of it as `hostname`. Default false. */
   readonly wholeUrl?: boolean | undefined;

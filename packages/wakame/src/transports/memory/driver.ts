@@ -26,6 +26,7 @@ import type { MemoryHolder } from './holder.js';
 import { brokerFor } from './registry.js';
 import type { MemoryTable } from './table.js';
 
+/** What a driver made by hand is told. */
 export interface MemoryDriverOptions {
   /**
    * Milliseconds after which a message that is held and not renewed goes back to its queue. Default: none; what a connection holds goes back
@@ -114,6 +115,7 @@ export class MemoryDriver implements Driver {
     return requests.map((request) => this.#open.remove(request));
   }
 
+  /** See {@link Driver.stat}. */
   stat(queues: readonly string[]): readonly (QueueStat | undefined)[] {
     return queues.map((queue) => this.#open.stat(queue));
   }

@@ -49,6 +49,7 @@ export interface MemoryBrokerControl {
   disconnect(): void;
   /** As `disconnect`, and nobody can connect (CONNECT_FAILED) until `start`. Nothing stored is lost. */
   stop(): void;
+  /** Undoes `stop`: connecting succeeds again. */
   start(): void;
 }
 

@@ -56,6 +56,7 @@ interface Run {
   readonly implicit: string | number;
 }
 
+/** What a driver made by hand is told; all else comes from the URL. */
 export interface RedisDriverOptions {
   /** Milliseconds after which a message that is held and not renewed goes back. Default 30 s. */
   readonly lease?: number | undefined;
@@ -175,6 +176,7 @@ export class RedisDriver implements Driver {
     });
   }
 
+  /** See {@link Driver.stat}. */
   async stat(queues: readonly string[]): Promise<readonly (QueueStat | undefined)[]> {
     if (queues.length === 0) return [];
     const { table } = this.#open;

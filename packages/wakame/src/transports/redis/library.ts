@@ -5,11 +5,17 @@ import { show } from '../../util/check.js';
 export interface RedisClient {
   readonly status: string;
   readonly options: object;
+  /** Connects once. */
   connect(): Promise<void>;
+  /** Drops the connection. */
   disconnect(reconnect?: boolean): void;
+  /** A client with the same options, but for these. */
   duplicate(override?: object): RedisClient;
+  /** Sends one command. */
   call(command: string, ...args: (string | number)[]): Promise<unknown>;
+  /** As an EventEmitter's. */
   on(event: string, listener: (...args: never[]) => void): unknown;
+  /** As an EventEmitter's. */
   off(event: string, listener: (...args: never[]) => void): unknown;
 }
 

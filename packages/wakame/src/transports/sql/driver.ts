@@ -56,6 +56,7 @@ export class SqlDriver implements Driver {
   /** Where tidying goes on. */
   #tidied = 0;
 
+  /** Those of the database. */
   get features(): DriverFeatures {
     return {
       synchronous: false,
@@ -157,6 +158,7 @@ export class SqlDriver implements Driver {
     return Promise.all(removed);
   }
 
+  /** See {@link Driver.stat}. */
   async stat(queues: readonly string[]): Promise<readonly (QueueStat | undefined)[]> {
     const { executor, operations } = this.#open;
     return executor.submit('read', () => operations.lifecycle.stat(queues));

@@ -23,6 +23,7 @@
 import type { MessagingError } from '../../errors.js';
 import type { Arguments, BasicProperties, ConnectionParameters, DeliveryTag } from '../../transport/contract.js';
 
+/** A driver in the same process may answer within the call. */
 export type MaybePromise<T> = T | Promise<T>;
 
 /**
@@ -92,17 +93,25 @@ export interface DriverFeatures {
 
 /** Options of a queue that the store must know. Absent: none. All in milliseconds or counts. */
 export interface QueueOptions {
+  /** It outlives a restart of the store. */
   readonly durable: boolean;
   /** Only this holder may use it; it goes when the holder does. */
   readonly exclusiveTo?: string | undefined;
   /** It goes when its last consumer does. */
   readonly autoDelete: boolean;
+  /** Messages expire after so long. */
   readonly messageTtl?: number | undefined;
+  /** Deleted when nobody used it for so long. */
   readonly expires?: number | undefined;
+  /** At most so many messages ready; `overflow` says what happens to more. */
   readonly maxLength?: number | undefined;
+  /** The same for the bytes of their bodies. */
   readonly maxLengthBytes?: number | undefined;
+  /** Default `drop-head`. */
   readonly overflow?: 'drop-head' | 'reject-publish' | 'reject-publish-dlx' | undefined;
+  /** The highest priority that counts; what is above counts as that. */
   readonly maxPriority?: number | undefined;
+  /** One consumer at a time is served, the first. */
   readonly singleActiveConsumer?: boolean | undefined;
   /** Messages that expire or overflow have somewhere to go: they are handed to `sweep`, or to `take` as `expired`. Otherwise they are dropped. */
   readonly deadLetter: boolean;
@@ -110,6 +119,7 @@ export interface QueueOptions {
   readonly arguments: Arguments;
 }
 
+/** What is known of a queue. */
 export interface QueueStat {
   readonly name: string;
   /** Messages ready to be taken (not those held, not those delayed). */
@@ -120,6 +130,7 @@ export interface QueueStat {
   readonly options: QueueOptions | undefined;
 }
 
+/** A queue to delete, and on what condition. */
 export interface RemoveRequest {
   readonly queue: string;
   /** Only when it has no consumer. */
@@ -144,6 +155,7 @@ export interface Outbound {
 /** What became of one message of a batch. `full`: refused by the queue's overflow rule. `missing`: no such queue. */
 export type SendResult = 'stored' | 'full' | 'missing';
 
+/** How a batch is sent. */
 export interface SendOptions {
   /** The user's own transaction on the same store (an outbox). */
   readonly transaction?: unknown;
@@ -158,6 +170,7 @@ export interface TakeRequest {
   readonly noAck: boolean;
 }
 
+/** How a take is carried out. */
 export interface TakeOptions {
   /**
    * Names the attempt among those of this holder; grows from one to the next. Kept with the lease: a take with no requests gives what
@@ -206,6 +219,7 @@ export interface Taken {
  */
 export type Outcome = 'ack' | 'reject' | 'requeue' | 'abandon' | 'release';
 
+/** What is to become of one message held. */
 export interface Settlement {
   readonly lease: DeliveryTag;
   readonly outcome: Outcome;
@@ -222,6 +236,7 @@ export interface SweepResult {
   readonly deletedQueues: readonly string[];
 }
 
+/** An exchange, as the table has it. */
 export interface ExchangeRecord {
   readonly name: string;
   readonly type: string;
@@ -237,8 +252,10 @@ export interface ExchangeRecord {
   readonly guessed?: boolean | undefined;
 }
 
+/** What is declared of an exchange. */
 export type ExchangeSettings = Omit<ExchangeRecord, 'bindings' | 'version' | 'guessed'>;
 
+/** A binding, as the table has it. */
 export interface BindingRecord {
   readonly source: string;
   readonly destinationType: 'queue' | 'exchange';
@@ -270,6 +287,7 @@ export interface RoutingTable {
   exchange(name: string, known?: string): MaybePromise<ExchangeRecord | 'unchanged' | undefined>;
   /** Bindings that end in this queue or exchange. */
   bindingsTo(destinationType: 'queue' | 'exchange', destination: string): MaybePromise<readonly BindingRecord[]>;
+  /** Names of all exchanges. */
   exchanges(): MaybePromise<readonly string[]>;
   /**
    * Applies the changes in order, atomically where the store can. For each: whether the table is so now; `false` only for a
@@ -315,6 +333,7 @@ export interface QueueHints {
   gone(queue: string): void;
 }
 
+/** What a driver is opened with. */
 export interface OpenDriver {
   readonly parameters: ConnectionParameters;
   readonly holder: Holder;
@@ -340,6 +359,7 @@ export interface ConsumerRecord {
  */
 export type AttachResult = number | 'refused' | 'locked' | 'missing';
 
+/** A store: queues that hand out leases, and the shared table. docs/guides/writing-a-transport.md leads through it. */
 export interface Driver {
   readonly features: DriverFeatures;
   /**
@@ -365,6 +385,7 @@ export interface Driver {
   ): MaybePromise<readonly QueueStat[]>;
   /** Deletes the queues with their messages and bindings. */
   remove(requests: readonly RemoveRequest[]): MaybePromise<readonly RemoveResult[]>;
+  /** For each queue its state, or undefined when it is absent. */
   stat(queues: readonly string[]): MaybePromise<readonly (QueueStat | undefined)[]>;
   /** Removes the messages that nobody holds, delayed ones too. For each: how many. */
   purge(queues: readonly string[]): MaybePromise<readonly number[]>;

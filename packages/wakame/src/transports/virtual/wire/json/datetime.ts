@@ -98,6 +98,7 @@ export class PyDate implements Day {
     return formatDay(this);
   }
 
+  /** ISO text. */
   toJSON(): string {
     return this.toString();
   }
@@ -130,6 +131,7 @@ export class PyTime {
     return formatClockTime({ ...this, offset });
   }
 
+  /** ISO text. */
   toJSON(): string {
     return this.toString();
   }

@@ -13,6 +13,7 @@ export class Uuid {
     this.hex = hex;
   }
 
+  /** Whether the other is the same UUID. */
   equals(other: Uuid): boolean {
     return this.hex === other.hex;
   }
