@@ -22,6 +22,7 @@ import {
   optionalText,
   quote,
   readProperties,
+  remember,
   writeNumber,
   writeProperties,
   writeValue,
@@ -71,7 +72,7 @@ export function encodeEnvelope(envelope: Envelope, options: EnvelopeOptions = {}
   const info = `${redelivered ? ',"redelivered":true' : ''}${writeExtraDeliveryInfo(extraDeliveryInfo)}`;
   const priority = properties.priority === undefined ? '0' : writeNumber(properties.priority);
   const tag = quote(envelope.deliveryTag);
-  return `{"body":${body}${content}${headers === undefined ? '{}' : writeValue(headers)},"properties":{${more}${route}${
+  return `{"body":${body}${content}${hasMembers(headers) ? writeValue(headers) : '{}'},"properties":{${more}${route}${
     info
   }},"priority":${priority},"body_encoding":"${encoding}","delivery_tag":${tag}}${redelivered ? ',"redelivered":true}' : '}'}`;
 }
@@ -85,14 +86,6 @@ const writeContent = remember((contentEncoding: string | undefined, contentType:
 const writeRoute = remember((exchange: string, routingKey: string) => {
   return `"delivery_info":{"exchange":${quote(exchange)},"routing_key":${quote(routingKey)}`;
 });
-
-function remember<A, B>(write: (a: A, b: B) => string): (a: A, b: B) => string {
-  let last: { readonly a: A; readonly b: B; readonly text: string } | undefined;
-  return (a, b) => {
-    if (last === undefined || last.a !== a || last.b !== b) last = { a, b, text: write(a, b) };
-    return last.text;
-  };
-}
 
 function writeBody(body: Uint8Array, encoding: 'base64' | 'utf-8'): string {
   const buffer = asBuffer(body);
@@ -178,7 +171,8 @@ function rememberAsLast(envelope: Envelope, rest: string): void {
 }
 
 function hasMembers(object: object | undefined): boolean {
-  return object !== undefined && Object.keys(object).length > 0;
+  for (const _ in object) return true;
+  return false;
 }
 
 function decodeWhole(text: string, limits: EnvelopeLimits): Envelope {

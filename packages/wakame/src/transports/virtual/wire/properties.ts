@@ -18,20 +18,9 @@ type TextProperty =
   | 'clusterId'
   | 'expiration';
 
-const TEXT_PROPERTIES: readonly (readonly [ours: TextProperty, theirs: string])[] = [
-  ['correlationId', 'correlation_id'],
-  ['replyTo', 'reply_to'],
-  ['messageId', 'message_id'],
-  ['type', 'type'],
-  ['appId', 'app_id'],
-  ['userId', 'user_id'],
-  ['clusterId', 'cluster_id'],
-  ['expiration', 'expiration'],
-];
-
 /** Names in `properties` that are not extra ones. */
 const KNOWN: ReadonlySet<string> = new Set([
-  ...TEXT_PROPERTIES.map(([, theirs]) => theirs),
+  ...['correlation_id', 'reply_to', 'message_id', 'type', 'app_id', 'user_id', 'cluster_id', 'expiration'],
   ...['timestamp', 'delivery_mode', 'priority', 'delivery_info', 'body_encoding', 'delivery_tag'],
 ]);
 
@@ -39,6 +28,15 @@ const KNOWN: ReadonlySet<string> = new Set([
 export function quote(text: string): string {
   if (/^[ !#-[\]-~]*$/.test(text)) return `"${text}"`;
   return escapeNonAscii(JSON.stringify(text));
+}
+
+/** The function with its last result kept, for values that successive messages mostly share. */
+export function remember<A, B>(write: (a: A, b: B) => string): (a: A, b: B) => string {
+  let last: { readonly a: A; readonly b: B; readonly text: string } | undefined;
+  return (a, b) => {
+    if (last === undefined || last.a !== a || last.b !== b) last = { a, b, text: write(a, b) };
+    return last.text;
+  };
 }
 
 /** Headers, or other values of any JSON type, as JSON in ASCII with Kombu's typed values. */
@@ -51,16 +49,22 @@ export function writeNumber(value: number): string {
   return Number.isFinite(value) ? `${value}` : writeValue(value);
 }
 
+const writeAlike = remember((text: string, name: string) => `"${name}":${quote(text)},`);
+
 /** The members of `properties` that come before `delivery_info`, each followed by a comma. */
 export function writeProperties(
   properties: BasicProperties,
   extra: Readonly<Record<string, unknown>> | undefined,
 ): string {
-  let text = '';
-  for (const [ours, theirs] of TEXT_PROPERTIES) {
-    const value = properties[ours];
-    if (value !== undefined) text += `"${theirs}":${quote(value)},`;
-  }
+  const { correlationId, replyTo, messageId, type, appId, userId, clusterId, expiration } = properties;
+  let text = correlationId === undefined ? '' : `"correlation_id":${quote(correlationId)},`;
+  if (replyTo !== undefined) text += writeAlike(replyTo, 'reply_to');
+  if (messageId !== undefined) text += `"message_id":${quote(messageId)},`;
+  if (type !== undefined) text += `"type":${quote(type)},`;
+  if (appId !== undefined) text += `"app_id":${quote(appId)},`;
+  if (userId !== undefined) text += `"user_id":${quote(userId)},`;
+  if (clusterId !== undefined) text += `"cluster_id":${quote(clusterId)},`;
+  if (expiration !== undefined) text += `"expiration":${quote(expiration)},`;
   if (properties.timestamp !== undefined) text += `"timestamp":${seconds(properties.timestamp)},`;
   if (extra !== undefined) text += writeExtra(extra);
   if (properties.deliveryMode !== undefined) text += `"delivery_mode":${writeNumber(properties.deliveryMode)},`;
