@@ -258,6 +258,18 @@ describe('locks', () => {
     await producer.publish(2, { routingKey: 'q' });
     expect((await queue.get())?.payload).toBe(2);
   });
+
+  test('one that lasts longer than the opening may take is told by the opening, and the next one succeeds', async () => {
+    const file = newFile();
+    await declared(connect(file));
+    const own = database(file);
+    own.exec('BEGIN IMMEDIATE');
+    const connection = connect(file, { connectDeadline: 300, transportOptions: { readTimeout: 100 } });
+    await expect(connection.connect()).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
+    own.exec('COMMIT');
+    await connection.connect();
+    expect(connection.state).toBe('open');
+  });
 });
 
 /** Milliseconds that the event loop was stopped at the longest. */

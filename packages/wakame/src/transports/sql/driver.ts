@@ -82,11 +82,17 @@ export class SqlDriver implements Driver {
 
   async open(options: OpenDriver): Promise<void> {
     this.#options = options;
+    let opened: Incarnation | undefined;
+    let early: { readonly error: unknown } | undefined;
     const incarnation = await Incarnation.open(options, (error) => {
-      if (this.#current !== incarnation) return;
-      this.#current = undefined;
-      options.lost(error);
+      if (opened === undefined) early = { error };
+      else if (this.#current === opened) {
+        this.#current = undefined;
+        options.lost(error);
+      }
     });
+    if (early !== undefined) throw (early as { readonly error: unknown }).error;
+    opened = incarnation;
     this.#lease = incarnation.options.lease;
     // Its envelope takes some hundreds of bytes, and base64 a third more than the body.
     const { payloadLimit } = incarnation;
