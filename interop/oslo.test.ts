@@ -226,7 +226,7 @@ function define(column: Column): void {
   const bothWays = async (
     bus: string,
     settings: Settings,
-    check: (calls: { python: Call; node: Call }) => Promise<void>,
+    check: (calls: { python: Call; node: Call; pythonToAll: Call; nodeToAll: Call }) => Promise<void>,
   ) => {
     const exchange = unique('exchange');
     await using other = openTransport({ ...settings, control_exchange: exchange });
@@ -237,12 +237,14 @@ function define(column: Column): void {
     await check({
       python: (method, args) => peer.call('call', { topic: topics.node, exchange, bus, method, args }),
       node: (method, args) => new RpcClient(other, { topic: topics.python }).call(method, args),
+      pythonToAll: (method, args) => peer.call('cast', { topic: topics.node, bus, method, args, fanout: true }),
+      nodeToAll: (method, args) => new RpcClient(other, { topic: topics.python, fanout: true }).cast(method, args),
     });
     await peer.call('stop', { server: bus });
     const channel = other.connection.channel();
-    for (const queue of [topics.python, `${topics.python}.${bus}`, topics.node, `${topics.node}.s`]) {
-      await channel.queueDelete(queue);
-    }
+    const queues = [topics.python, `${topics.python}.${bus}`, topics.node, `${topics.node}.s`];
+    const streams = Object.values(topics).map((topic) => `${topic}_fanout`);
+    for (const queue of [...queues, ...streams]) await channel.queueDelete(queue);
     await channel.exchangeDelete(exchange);
   };
 
@@ -260,6 +262,22 @@ function define(column: Column): void {
     return bothWays('quorum', settings, async ({ python, node }) => {
       expect(await python('who')).toBe('node');
       expect(await node('who')).toBe('quorum');
+    });
+  });
+
+  test('both', 'streams for fanouts, the queue manager', () => {
+    const quorum = { rabbit_quorum_queue: true, rabbit_transient_quorum_queue: true, amqp_auto_delete: false };
+    const settings = {
+      ...quorum,
+      ...{ rabbit_stream_fanout: true, rabbit_qos_prefetch_count: 10, use_queue_manager: true },
+    };
+    return bothWays('stream', settings, async ({ python, node, pythonToAll, nodeToAll }) => {
+      expect(await python('who')).toBe('node');
+      expect(await node('who')).toBe('stream');
+      await pythonToAll('note', { value: 'by stream' });
+      await eventually(() => notes).toContain('by stream');
+      await nodeToAll('note', { value: 'by stream' });
+      await eventually(async () => peer.call('received')).toContain('by stream');
     });
   });
 

@@ -1,6 +1,11 @@
 """oslo.messaging, told what to do line by line: RPC clients and servers, notifiers and listeners."""
 
+import os
+import tempfile
 import threading
+
+# Its queue manager wants a place for locks.
+os.environ.setdefault('OSLO_LOCK_PATH', tempfile.gettempdir())
 
 import oslo_messaging
 from oslo_config import cfg

@@ -5,14 +5,14 @@
  *                     exchange                              queue                  key
  *   a topic           <exchange>, topic                     <topic>                <topic>
  *   one server        <exchange>, topic                     <topic>.<server>       <topic>.<server>
- *   all servers       <topic>_fanout, fanout, auto-delete   <topic>_fanout_<id>    <topic>, published with ''
+ *   all servers       <topic>_fanout, fanout, auto-delete   <topic>_fanout_<id>    <topic>, published with '';
+ *                                                           as a stream, which all of them read: <topic>_fanout
  *   answers           the default exchange                  reply_<id>             its name
  *   notifications     <exchange>, topic                     <topic>.<priority>     <topic>.<priority>
  * ```
  */
 import { Binding, Exchange, Queue } from 'wakame';
 import type { OsloSettings } from './options.js';
-import { hexId } from './wire/envelope.js';
 
 export class Topology {
   readonly #settings: OsloSettings;
@@ -54,18 +54,32 @@ export class Topology {
   }
 
   /** What is sent to all servers of a topic, for one of them. */
-  fanoutQueue(topic: string): Queue {
+  fanoutQueue(topic: string, unique: string): Queue {
     const exchange = this.fanout(topic);
     const bindings = [new Binding(exchange, { routingKey: topic })];
-    return new Queue(`${exchange.name}_${hexId()}`, { ...this.#transient, bindings });
+    if (!this.#settings.rabbit_stream_fanout) {
+      return new Queue(`${exchange.name}_${unique}`, { ...this.#transient, bindings });
+    }
+    const { rabbit_transient_queues_ttl: ttl } = this.#settings;
+    return new Queue(exchange.name, {
+      bindings,
+      durable: true,
+      queueArguments: { 'x-queue-type': 'stream', ...(ttl > 0 && { 'x-max-age': `${ttl}s` }) },
+      consumerArguments: { 'x-stream-offset': 'last' },
+    });
   }
 
   /** Answers for one transport. */
-  replyQueue(): Queue {
-    const name = `reply_${hexId()}`;
+  replyQueue(unique: string): Queue {
+    const name = `reply_${unique}`;
     // Servers before Newton answer to an exchange of the queue's name, which they expect to exist.
     const exchange = new Exchange(name, { type: 'direct', durable: false, autoDelete: true });
     return new Queue(name, { ...this.#transient, exchange, routingKey: name });
+  }
+
+  /** Whether a fanout queue goes with its server: one that others read, or that its server will have again, does not. */
+  get dropsFanoutQueues(): boolean {
+    return !this.#settings.rabbit_stream_fanout && !this.#settings.use_queue_manager;
   }
 
   get #lasting(): { readonly durable: boolean; readonly autoDelete: boolean } {

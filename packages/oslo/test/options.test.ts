@@ -1,11 +1,17 @@
 /** URLs and options of oslo.messaging, and what follows from them. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import { type OsloOptions, parseTransportUrl, Target, Transport } from '@wakame/oslo';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Connection, type Queue } from 'wakame';
+import { runTypeScript } from '../../../interop/support/programs.ts';
 import { osloSettings } from '../src/options.ts';
+import { takeName } from '../src/queue-names.ts';
 import { Topology } from '../src/topology.ts';
+import { hexId } from '../src/wire/envelope.ts';
 
 describe('transport URLs', () => {
   test('as oslo.messaging reads them', () => {
@@ -175,13 +181,13 @@ describe('queues', () => {
       autoDelete: false,
       queueArguments: {},
     });
-    expect(shape(topology.fanoutQueue('t'))).toMatchObject({
+    expect(shape(topology.fanoutQueue('t', hexId()))).toMatchObject({
       name: 't_fanout_ID',
       durable: false,
       autoDelete: false,
       queueArguments: { 'x-expires': 1_800_000 },
     });
-    const reply = topology.replyQueue();
+    const reply = topology.replyQueue(hexId());
     expect(shape(reply)).toMatchObject({
       name: 'reply_ID',
       durable: false,
@@ -194,16 +200,64 @@ describe('queues', () => {
   test('durable, quorum, highly available, without expiry', () => {
     const durable = new Topology(osloSettings({ amqp_durable_queues: true, rabbit_transient_queues_ttl: 0 }));
     expect(shape(durable.topicQueue(undefined, 't'))).toMatchObject({ durable: true });
-    expect(shape(durable.replyQueue())).toMatchObject({ durable: false, queueArguments: {} });
+    expect(shape(durable.replyQueue(hexId()))).toMatchObject({ durable: false, queueArguments: {} });
     const quorum = new Topology(
       osloSettings({ rabbit_quorum_queue: true, rabbit_transient_quorum_queue: true, rabbit_quorum_delivery_limit: 5 }),
     );
     const args = { 'x-queue-type': 'quorum', 'x-delivery-limit': 5 };
     expect(shape(quorum.topicQueue(undefined, 't'))).toMatchObject({ durable: true, queueArguments: args });
-    expect(shape(quorum.fanoutQueue('t'))).toMatchObject({ durable: true, queueArguments: args });
+    expect(shape(quorum.fanoutQueue('t', hexId()))).toMatchObject({ durable: true, queueArguments: args });
     expect(quorum.fanout('t')).toMatchObject({ durable: true });
     const ha = new Topology(osloSettings({ rabbit_ha_queues: true }));
     expect(shape(ha.topicQueue(undefined, 't'))).toMatchObject({ queueArguments: { 'x-ha-policy': 'all' } });
+  });
+
+  test('a stream for what goes to all servers', () => {
+    const stream = { rabbit_stream_fanout: true, rabbit_transient_quorum_queue: true, rabbit_qos_prefetch_count: 10 };
+    const topology = new Topology(osloSettings(stream));
+    const queue = topology.fanoutQueue('t', 'x');
+    expect(shape(queue)).toMatchObject({
+      ...{ name: 't_fanout', durable: true, autoDelete: false, expires: undefined },
+      queueArguments: { 'x-queue-type': 'stream', 'x-max-age': '1800s' },
+    });
+    expect(queue.consumerArguments).toEqual({ 'x-stream-offset': 'last' });
+    const endless = new Topology(osloSettings({ ...stream, rabbit_transient_queues_ttl: 0 }));
+    expect(endless.fanoutQueue('t', 'x').queueArguments).toEqual({ 'x-queue-type': 'stream' });
+    expect(shape(topology.replyQueue('x'))).toMatchObject({ queueArguments: { 'x-queue-type': 'quorum' } });
+  });
+});
+
+describe('names of queues', () => {
+  test('are random', async () => {
+    const [one, two] = [await takeName(osloSettings()), await takeName(osloSettings())];
+    expect(one.text).toMatch(/^[0-9a-f]{32}$/);
+    expect(one.text).not.toBe(two.text);
+  });
+
+  test('with a queue manager are the lowest that are free on the host', async () => {
+    const service = { use_queue_manager: true, hostname: 'host', processname: `p-${process.pid}` };
+    const [one, two] = await Promise.all([takeName(service), takeName(service)]);
+    expect([one.text, two.text].toSorted()).toEqual([1, 2].map((n) => `host:${service.processname}:${n}`));
+    const another = await takeName({ ...service, hostname: 'other' });
+    expect(another.text).toBe(`other:${service.processname}:1`);
+    const [first] = [one, two].filter(({ text }) => text.endsWith(':1'));
+    first?.release();
+    expect((await takeName(service)).text).toBe(first?.text);
+  });
+
+  test('are free again when their process was killed', async () => {
+    const processname = `p-${process.pid}`;
+    const taker = fileURLToPath(new URL('support/name-taker.ts', import.meta.url));
+    const child = spawn(process.execPath, [...runTypeScript, taker, processname], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [text] = await once(child.stdout.setEncoding('utf8'), 'data');
+    expect(text).toBe(`dies:${processname}:1\n`);
+    const service = { use_queue_manager: true, hostname: 'dies', processname };
+    expect((await takeName(service)).text).toBe(`dies:${processname}:2`);
+    child.kill('SIGKILL');
+    await once(child, 'close');
+    expect((await takeName(service)).text).toBe(`dies:${processname}:1`);
   });
 });
 

@@ -1,6 +1,7 @@
 import { ChannelError, ConnectionClosedError, type Consumer, type Message, MessagingError, type Queue } from 'wakame';
 import { after, type Deferred, deferred, noop, onAbort, raceSignal } from 'wakame/util';
 import { MessagingTimeout } from '../errors.js';
+import { takeName, type UniqueName } from '../queue-names.js';
 import type { Transport } from '../transport.js';
 import { DuplicateFilter } from '../wire/duplicates.js';
 import { type ReplyBody, readReply, unseal } from '../wire/envelope.js';
@@ -13,6 +14,12 @@ export interface Waiting {
   /** Silence after which the server is given up; heartbeats break it. */
   readonly monitorTimeout: number | undefined;
   readonly signal: AbortSignal | undefined;
+}
+
+interface Mailbox {
+  readonly name: UniqueName;
+  readonly queue: Queue;
+  readonly consumer: Consumer;
 }
 
 /** Told of what no call gets. */
@@ -32,24 +39,24 @@ export interface RepliesListener {
  * The broker deletes the queue when it has not been used for `rabbit_transient_queues_ttl`; so answers that come during a loss of the connection are not lost.
  */
 export class Replies {
-  readonly queue: Queue;
   readonly #transport: Transport;
   readonly #listener: RepliesListener;
-  readonly #consumer: Consumer;
   readonly #waiters = new Map<string, Waiter>();
   readonly #duplicates = new DuplicateFilter();
+  /** From the first start on. */
+  #mailbox: Mailbox | undefined;
   #starting: Promise<unknown> | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(transport: Transport, listener: RepliesListener) {
     this.#transport = transport;
     this.#listener = listener;
-    this.queue = transport.topology.replyQueue();
-    this.#consumer = transport.connection.consumer(this.queue, {
-      accept: ['json'],
-      onMessage: (message) => this.#arrived(message),
-      onDecodeError: (message, error) => this.#unreadable(message, error),
-    });
+  }
+
+  /** Where answers arrive. Throws CHANNEL_CLOSED before it was {@link ready}. */
+  get queue(): Queue {
+    if (this.#mailbox === undefined) throw new ChannelError('no call was made yet: there is no reply queue');
+    return this.#mailbox.queue;
   }
 
   get isClosed(): boolean {
@@ -58,7 +65,8 @@ export class Replies {
 
   /** Whether answers can arrive. */
   get isReady(): boolean {
-    return this.#starting === undefined && this.#consumer.consumingFrom(this.queue.name);
+    if (this.#starting !== undefined || this.#mailbox === undefined) return false;
+    return this.#mailbox.consumer.consumingFrom(this.#mailbox.queue.name);
   }
 
   /** Calls that wait for their answer. */
@@ -79,7 +87,25 @@ export class Replies {
 
   async #start(): Promise<void> {
     await this.#transport.connecting();
-    await this.#consumer.consume({ timeout: Number.POSITIVE_INFINITY });
+    this.#mailbox ??= await this.#open();
+    // While it was closed in the meantime, this rejects.
+    await this.#mailbox.consumer.consume({ timeout: Number.POSITIVE_INFINITY });
+  }
+
+  async #open(): Promise<Mailbox> {
+    const { conf, topology, connection } = this.#transport;
+    const name = await takeName(conf);
+    if (this.isClosed) {
+      name.release();
+      throw this.#closedError();
+    }
+    const queue = topology.replyQueue(name.text);
+    const consumer = connection.consumer(queue, {
+      accept: ['json'],
+      onMessage: (message) => this.#arrived(message),
+      onDecodeError: (message, error) => this.#unreadable(message, error),
+    });
+    return { name, queue, consumer };
   }
 
   /** The answer to the call with this id. */
@@ -98,7 +124,8 @@ export class Replies {
   async #close(): Promise<void> {
     for (const waiter of [...this.#waiters.values()]) waiter.fail(this.#closedError());
     this.#starting?.catch(noop);
-    await this.#consumer.close();
+    await this.#mailbox?.consumer.close();
+    this.#mailbox?.name.release();
   }
 
   #closedError(): MessagingError {

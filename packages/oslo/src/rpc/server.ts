@@ -11,6 +11,7 @@ import {
 import { checkInteger, checkKeys, checkOneOf, Deadline, doneBefore, noop, show, TypedEmitter } from 'wakame/util';
 import { consumeShared } from '../consuming.js';
 import { InvalidTarget } from '../errors.js';
+import { takeName, type UniqueName } from '../queue-names.js';
 import type { Serializer } from '../serializer.js';
 import { Target, type TargetOptions } from '../target.js';
 import type { Transport } from '../transport.js';
@@ -80,7 +81,7 @@ export class RpcServer extends TypedEmitter<RpcServerEvents> implements AsyncDis
   #state: 'idle' | 'started' | 'stopped' = 'idle';
   #answers: Answers | undefined;
   #consumer: Consumer | undefined;
-  #fanoutQueue: Queue | undefined;
+  #fanout: { readonly name: UniqueName; readonly queue: Queue } | undefined;
   #offTransport: () => void = noop;
 
   /**
@@ -123,8 +124,6 @@ export class RpcServer extends TypedEmitter<RpcServerEvents> implements AsyncDis
     const keys = [topic, `${topic}.${server}`];
     this.#answers = new Answers(this.transport);
     this.#offTransport = this.transport.addUser((options) => this.close(options));
-    this.#fanoutQueue = topology.fanoutQueue(topic);
-    const queues = [...keys.map((key) => topology.topicQueue(exchange, key)), this.#fanoutQueue];
     const make = (shared: readonly Queue[]): Consumer => {
       this.#consumer = connection.consumer(shared, {
         accept: ['json'],
@@ -137,6 +136,10 @@ export class RpcServer extends TypedEmitter<RpcServerEvents> implements AsyncDis
       return this.#consumer;
     };
     try {
+      const name = await takeName(conf);
+      const fanout = topology.fanoutQueue(topic, name.text);
+      this.#fanout = { name, queue: fanout };
+      const queues = [...keys.map((key) => topology.topicQueue(exchange, key)), fanout];
       await consumeShared(this.transport, wait, queues, make);
     } catch (error) {
       await this.close();
@@ -156,9 +159,9 @@ export class RpcServer extends TypedEmitter<RpcServerEvents> implements AsyncDis
     const deadline = new Deadline(options.timeout ?? DEFAULTS.closeTimeout);
     const consumer = this.#consumer;
     const answers = this.#answers;
-    if (this.#state !== 'stopped' || consumer === undefined) return;
-    // Waits for the handlers.
-    await consumer.close({ timeout: deadline.remaining });
+    if (this.#state !== 'stopped') return;
+    // Waits for the handlers. There is none when the start failed early.
+    await consumer?.close({ timeout: deadline.remaining });
     if (!(await doneBefore(deadline, Promise.all(this.#answering)))) answers?.stop();
     await this.#release(deadline);
   }
@@ -174,16 +177,18 @@ export class RpcServer extends TypedEmitter<RpcServerEvents> implements AsyncDis
   }
 
   async #release(deadline: Deadline): Promise<void> {
-    const queue = this.#fanoutQueue;
+    const fanout = this.#fanout;
     if (this.#state !== 'stopped') return;
     this.#state = 'idle';
-    this.#fanoutQueue = undefined;
+    this.#fanout = undefined;
     this.#consumer = undefined;
     this.#offTransport();
-    const { connection } = this.transport;
+    if (fanout === undefined) return;
+    fanout.name.release();
+    const { connection, topology } = this.transport;
     // Of a broker that is away it goes by itself, in time.
-    if (queue === undefined || (connection.state !== 'open' && connection.state !== 'closing')) return;
-    const gone = queue.bind(connection).delete({ timeout: Math.max(1, deadline.remaining) });
+    if (!topology.dropsFanoutQueues || (connection.state !== 'open' && connection.state !== 'closing')) return;
+    const gone = fanout.queue.bind(connection).delete({ timeout: Math.max(1, deadline.remaining) });
     await gone.catch(noop);
   }
 

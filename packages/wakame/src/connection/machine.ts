@@ -359,6 +359,8 @@ export class ConnectionMachine {
       guarded(() => this.#options.retry.callback?.());
       for (const waiter of this.#waiters) if (waiter.ticks !== undefined) waiter.guard(waiter.ticks);
       await sleep(end.atMost(1000), { signal }).catch(noop);
+      // Timers are a fraction of a millisecond early now and then.
+      if (end.remaining < 1) return;
     }
   }
 }

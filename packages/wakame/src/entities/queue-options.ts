@@ -38,7 +38,7 @@ export interface QueueOptions<T = unknown> {
   readonly queueArguments?: Arguments | undefined;
   /** Arguments of the binding to `exchange`. */
   readonly bindingArguments?: Arguments | undefined;
-  /** Arguments of consumers (`x-priority`). */
+  /** Arguments of consumers (`x-priority`). `x-stream-offset` says where the first consumer begins; after a loss it goes on where it was. */
   readonly consumerArguments?: Arguments | undefined;
   /** Called after each declaration. An exception rejects the call that declared. */
   readonly onDeclared?: ((declared: QueueDeclareOk) => void) | undefined;

@@ -5,6 +5,7 @@ import { type CycleName, cycleByName } from '../util/cycles.js';
 import { FifoQueue } from '../util/queue.js';
 import type { Decoding } from './decode.js';
 import { type Message, type MessageOwner, setReleased } from './message.js';
+import { StreamPosition } from './stream-position.js';
 
 /** A message that has come and that nobody has looked at. */
 export interface Arrival<T> {
@@ -24,6 +25,8 @@ export interface Source<T> {
   readonly queue: Queue<T>;
   readonly decoding: Decoding<T>;
   readonly arrivals: FifoQueue<Arrival<T>>;
+  /** Of a stream. */
+  readonly position: StreamPosition | undefined;
   /** The consumer at the broker, from the moment it is asked for; undefined: none. */
   subscription: Subscription<T> | undefined;
   /** It is being stopped: nothing is taken from it, what comes is given back. */
@@ -74,7 +77,17 @@ export class Intake<T> {
 
   add(key: string, given: Queue<T>, queue: Queue<T>, decoding: Decoding<T>): void {
     const arrivals = new FifoQueue<Arrival<T>>();
-    this.#sources.set(key, { key, given, queue, decoding, arrivals, subscription: undefined, stopping: false });
+    const position = StreamPosition.of(queue);
+    this.#sources.set(key, {
+      key,
+      given,
+      queue,
+      decoding,
+      arrivals,
+      position,
+      subscription: undefined,
+      stopping: false,
+    });
     this.#updated();
   }
 

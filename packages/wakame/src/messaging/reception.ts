@@ -278,13 +278,15 @@ export class Reception<T> {
   /** Starts it at the broker; it takes the place of the source's subscription, unless the source is stopped meanwhile. */
   async #subscribe(subscription: Subscription<T>, channel: ConsumerChannel, wait: WaitOptions): Promise<void> {
     const { source, tag, noAck } = subscription;
-    const { queue } = source;
+    const { queue, position } = source;
     const sink = {
       onDelivery: (delivery: Delivery, inner: TransportChannel) => {
+        position?.delivered(delivery.properties.headers);
         this.#intake.push({ message: new Message<T>(delivery, inner, subscription), source, inner });
         this.#events.arrived();
       },
       onInterrupted: (error: MessagingError) => {
+        position?.reset();
         if (source.subscription === subscription) this.#events.cancelled(queue.name, error, false);
       },
       onCancel: (error: MessagingError) => {
@@ -294,7 +296,8 @@ export class Reception<T> {
       },
     };
     const before = source.subscription;
-    await channel.subscribe(queue.name, { consumerTag: tag, noAck, arguments: queue.consumerArguments }, sink, wait);
+    const args = position?.arguments ?? queue.consumerArguments;
+    await channel.subscribe(queue.name, { consumerTag: tag, noAck, arguments: args }, sink, wait);
     subscription.channel = channel;
     if (source.subscription === before) {
       this.#setSubscription(source, subscription);
@@ -326,6 +329,7 @@ export class Reception<T> {
         return source.queue.name;
       },
       settled: (message, live) => {
+        if (live) source.position?.settled(message.headers);
         this.#held.delete(message as Message<T>);
         this.#settledOne(source, message as Message<T>);
         if (!live) this.#events.stale(message as Message<T>);

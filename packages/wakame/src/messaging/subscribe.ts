@@ -9,6 +9,7 @@ import type { Decoding } from './decode.js';
 import { type FailurePolicy, Handling, type SettleMode } from './handling.js';
 import { Message, type MessageOwner } from './message.js';
 import { decodeWarning, handlerWarning } from './reports.js';
+import { StreamPosition } from './stream-position.js';
 
 /** How {@link Queue.consume} goes about it. */
 export interface SubscribeOptions<T> extends FailurePolicy<T>, WaitOptions {
@@ -42,18 +43,23 @@ export function subscribe<T>(queue: Queue<T>, channel: Channel, options: Subscri
   const { connection } = channel;
   const decoding: Decoding<T> = { accept: serialization.prepareAccept(accept), schema: queue.schema };
   const handling = new Handling<T>(settle, options, { decodeError: decodeWarning, handlerError: handlerWarning });
+  const position = StreamPosition.of(queue);
   const owner: MessageOwner = {
     queue: queue.name,
     noAck,
-    settled: () => undefined,
+    settled: (message, live) => {
+      if (live) position?.settled(message.headers);
+    },
     problem: (error) => connection.problem(error),
   };
   const handled = () => connection.eventHandled();
   return channel.consumers.subscribe(
     queue.name,
-    { consumerTag, noAck, arguments: queue.consumerArguments },
+    { consumerTag, noAck, arguments: position?.arguments ?? queue.consumerArguments },
     {
+      onInterrupted: () => position?.reset(),
       onDelivery(delivery, inner) {
+        position?.delivered(delivery.properties.headers);
         // In a turn of its own: what the callback does reaches neither the transport's reader nor the deliveries behind it.
         queueMicrotask(() => {
           const work = handling.run(new Message<T>(delivery, inner, owner), decoding, callback);
