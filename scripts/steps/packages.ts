@@ -19,7 +19,7 @@ const newestNodeTypes = '26.6.6';
 const olderTypeScript = '5.9.3';
 
 /** Client libraries that applications install beside wakame, as the packages are tested with. */
-const clientLibraries = ['ioredis'];
+const clientLibraries = ['ioredis', 'pg'];
 
 /** Bytes, unpacked. More than that is a mistake in `files`. */
 const largestPackage = 2_000_000;

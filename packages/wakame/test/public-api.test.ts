@@ -43,7 +43,7 @@ const exported = {
   wakame: [wakame, errors, amqpErrors],
   'wakame/memory': ['MemoryDriver memoryBroker resetMemory transportModule'],
   'wakame/redis': ['RedisDriver transportModule'],
-  'wakame/sql': ['SqlDriver sqlalchemyModule sqliteModule'],
+  'wakame/sql': ['SqlDriver postgresqlModule sqlalchemyModule sqliteModule'],
   'wakame/virtual': ['defineVirtualTransport'],
   'wakame/wire': [
     'bindingPattern clampPriority copyMessage copyTable decodeEnvelope encodeEnvelope hasWildcard knownBindingPatterns',

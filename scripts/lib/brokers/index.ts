@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import { lock } from '../lock.mjs';
 import type { Broker } from './broker.ts';
 import { canInstall, install } from './debian.ts';
+import { postgresql } from './postgresql.ts';
 import { isListening, waitUntil } from './processes.ts';
 import { rabbitmq } from './rabbitmq.ts';
 import { redis } from './redis.ts';
 import { stateFolder } from './state.ts';
 
 /** Every broker that tests use, in the order they start. */
-export const brokers: readonly Broker[] = [rabbitmq, redis];
+export const brokers: readonly Broker[] = [rabbitmq, redis, postgresql];
 
 /** Where a broker is. */
 export interface Status {

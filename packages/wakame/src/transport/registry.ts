@@ -25,6 +25,7 @@ const memory: TransportLoader = async () => (await import('../transports/memory/
 const redis: TransportLoader = async () => (await import('../transports/redis/index.js')).transportModule;
 
 const sqlite: TransportLoader = async () => (await import('../transports/sql/index.js')).sqliteModule;
+const postgresql: TransportLoader = async () => (await import('../transports/sql/index.js')).postgresqlModule;
 const sqlalchemy: TransportLoader = async () => (await import('../transports/sql/index.js')).sqlalchemyModule;
 
 const registrations = new Map<string, Registration>([
@@ -37,6 +38,8 @@ const registrations = new Map<string, Registration>([
   ['rediss', { load: redis, wholeUrl: false }],
   ['sentinel', { load: redis, wholeUrl: false }],
   ['sqlite', { load: sqlite, wholeUrl: true }],
+  ['postgresql', { load: postgresql, wholeUrl: false }],
+  ['postgres', { load: postgresql, wholeUrl: false }],
   ['sqla', { load: sqlalchemy, wholeUrl: false }],
   ['sqlalchemy', { load: sqlalchemy, wholeUrl: false }],
 ]);

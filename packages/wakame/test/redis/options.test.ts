@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Connection } from 'wakame';
 import { redisSettings } from '../../src/transports/redis/options.js';
-import { tlsOptions } from '../../src/transports/redis/tls.js';
+import { tlsOptions } from '../../src/util/tls.js';
 import { parametersOf } from '../virtual/harness.js';
 
 /** As the driver gets them from a Connection. */

@@ -1,8 +1,9 @@
 /** The handles that applications have their own transactions on. */
 import { DatabaseSync } from 'node:sqlite';
 import BetterSqlite from 'better-sqlite3';
+import pg from 'pg';
 
-export type DatabaseName = 'node:sqlite' | 'better-sqlite3';
+export type DatabaseName = 'node:sqlite' | 'better-sqlite3' | 'pg';
 
 export interface Handle {
   /** What `publish` is given. */
@@ -14,7 +15,11 @@ export interface Handle {
 }
 
 /** @param url As a Connection takes it. */
-export async function openHandle(name: DatabaseName, url: string): Promise<Handle> {
+export function openHandle(name: DatabaseName, url: string): Promise<Handle> {
+  return name === 'pg' ? openPostgresql(url) : openSqlite(name, url);
+}
+
+async function openSqlite(name: DatabaseName, url: string): Promise<Handle> {
   const file = decodeURIComponent(url.replace(/^sqlite:/, '').replace(/\?.*/, ''));
   const database = name === 'node:sqlite' ? new DatabaseSync(file, { timeout: 5000 }) : new BetterSqlite(file);
   return {
@@ -22,5 +27,16 @@ export async function openHandle(name: DatabaseName, url: string): Promise<Handl
     run: async (statement) => void database.exec(statement),
     column: async (query) => (database.prepare(query).all() as object[]).map((row) => Object.values(row)[0]),
     close: async () => void database.close(),
+  };
+}
+
+async function openPostgresql(url: string): Promise<Handle> {
+  const client = new pg.Client(url);
+  await client.connect();
+  return {
+    transaction: client,
+    run: async (statement) => void (await client.query(statement)),
+    column: async (query) => (await client.query(query)).rows.map((row) => Object.values(row as object)[0]),
+    close: () => client.end(),
   };
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection, Exchange, MessagingError, Queue } from 'wakame';
 import { type DatabaseName, type Handle, openHandle } from './handles.js';
-import { scaled, temporaryFolder } from './support.js';
+import { postgresqlDatabases, scaled, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 let files = 0;
@@ -16,10 +16,13 @@ interface Database {
   newUrl(): Promise<string>;
 }
 
-const databases: readonly Database[] = (['node:sqlite', 'better-sqlite3'] as const).map((name) => ({
-  name,
-  newUrl: async () => `sqlite:${folder}/${++files}.db`,
-}));
+const databases: readonly Database[] = [
+  ...(['node:sqlite', 'better-sqlite3'] as const).map((name) => ({
+    name,
+    newUrl: async () => `sqlite:${folder}/${++files}.db`,
+  })),
+  { name: 'pg', newUrl: postgresqlDatabases().newUrl },
+];
 
 const open: (() => unknown)[] = [];
 afterEach(async () => {

@@ -1,17 +1,182 @@
 /** However many messages wait, what is done with the next few of them looks at these few. */
 import { DatabaseSync } from 'node:sqlite';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Connection, Queue } from 'wakame';
+import type { Session } from '../../src/transports/sql/backend.js';
+import { backendOf } from '../../src/transports/sql/backends.js';
 import { type Context, Effects } from '../../src/transports/sql/context.js';
 import { tableNames } from '../../src/transports/sql/names.js';
 import { Operations } from '../../src/transports/sql/operations/index.js';
+import { sqlOptions } from '../../src/transports/sql/options.js';
 import { sqliteDialect } from '../../src/transports/sql/sqlite/dialect.js';
-import { runSync, type Statement, type Steps } from '../../src/transports/sql/steps.js';
-import { scaled, temporaryFolder } from './support.js';
+import { all, runAsync, type Statement, type Steps } from '../../src/transports/sql/steps.js';
+import { targetOf } from '../../src/transports/sql/target.js';
+import { openHandle } from './handles.js';
+import { postgresqlDatabases, scaled, serverParameters, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
+const { newUrl } = postgresqlDatabases();
 /** A million at the scale of the full run. */
 const MANY = scaled(20_000);
+
+function contextOf(dialect: Context['dialect']): Context {
+  const clock = { offset: 0 };
+  return { dialect, names: tableNames(), holder: randomHolder, lease: 30_000, clock, effects: new Effects() };
+}
+const randomHolder = '6f1f9a0e-0f7e-4f5c-9d0e-4f0c5a2f7a11';
+
+type Work = <T>(steps: Steps<T>) => Promise<T>;
+
+/** Publishes, takes, settles and sweeps, with at least fifty messages in the queue `many`. */
+async function exercise({ storing, taking, settling, sweeping, hints, consumers }: Operations, work: Work) {
+  const requests = ['many', 'few'].map((queue) => ({ queue, credit: 50, noAck: false }));
+  const message = { body: Buffer.from('x'), properties: { headers: {} }, exchange: '', routingKey: 'many' };
+  const at = Date.now();
+  await work(
+    storing.send([
+      { outbound: { queue: 'many', message, expiresAt: undefined, notBefore: undefined }, payload: '{}', at },
+      { outbound: { queue: 'few', message, expiresAt: at + 60_000, notBefore: undefined }, payload: '{}', at },
+    ]),
+  );
+  expect((await work(hints.look(['many', 'few']))).ready.size).toBe(2);
+  expect(await work(taking.any(['many']))).toBe(true);
+  const taken = await work(taking.take(requests, { requestId: 1, limit: 100, order: 'fair', waitMs: 0 }));
+  expect(taken).toHaveLength(51);
+  const leases = taken.map(({ id }) => ({ id, requestId: 1 }));
+  expect(await work(settling.extend(leases))).not.toContain(false);
+  const outcomes = (['ack', 'requeue', 'release', 'reject'] as const).map((outcome, i) => ({
+    lease: leases[i] as (typeof leases)[0],
+    outcome,
+  }));
+  expect(await work(settling.settle(outcomes))).toEqual([true, true, true, true]);
+  await work(settling.settle(leases.slice(4).map((lease) => ({ lease, outcome: 'ack' }))));
+  await work(consumers.renew('holder'));
+  await work(sweeping.sweep(100, -1));
+  await work(sweeping.tidy(0, 100));
+  await work(sweeping.prune('2000-01-01 00:00:00', 100));
+}
+
+describe('with many messages waiting, no statement of publishing, taking or settling reads a whole table', () => {
+  /**
+   * The steps of a plan that cost more, the more messages there are. Messages are found by key, or in our index of what is ready in one queue; what is
+   * noted of them by key, or from an end of an index. Of holders and queues there are few.
+   */
+  function costly(plan: readonly string[]): string[] {
+    const sortsReady = plan.some((step) => step.includes('ix_wakame_ready'));
+    return plan.filter((step) => {
+      if (/^SCAN (json_each|CONSTANT ROW|batch|times|wakame_holder|w)\b/.test(step)) return false;
+      return /^SCAN/.test(step) || /ix_kombu_message_visible/.test(step) || (sortsReady && /TEMP B-TREE/.test(step));
+    });
+  }
+
+  test('sqlite', async () => {
+    const path = `${folder}/plans.db`;
+    await using connection = new Connection(`sqlite:${path}`);
+    for (const name of ['many', 'few']) await new Queue(name).bind(connection).declare();
+    using file = new DatabaseSync(path);
+    fill(file, 'many', MANY);
+    const scans: string[] = [];
+    const execute = async ({ text, values, returns }: Statement) => {
+      const plan = file.prepare(`EXPLAIN QUERY PLAN ${text}`).all(...(values as string[]));
+      scans.push(...costly(plan.map(({ detail }) => String(detail))).map((step) => `${step} in ${text}`));
+      const statement = file.prepare(text);
+      if (returns) return { rows: statement.all(...(values as string[])), changes: 0, insertId: 0 };
+      const { changes, lastInsertRowid } = statement.run(...(values as string[]));
+      return { rows: [], changes: Number(changes), insertId: Number(lastInsertRowid) };
+    };
+    await exercise(new Operations(contextOf(sqliteDialect)), (steps) => runAsync(steps, execute));
+    expect(scans).toEqual([]);
+  });
+
+  /** A step of PostgreSQL's plan, as `EXPLAIN (FORMAT JSON)` gives it. */
+  interface PlanNode {
+    readonly 'Node Type': string;
+    readonly 'Relation Name'?: string;
+    readonly 'Index Name'?: string;
+    readonly 'Index Cond'?: string;
+    readonly Plans?: readonly PlanNode[];
+  }
+
+  interface Explained {
+    readonly 'QUERY PLAN': readonly { readonly Plan: PlanNode }[];
+  }
+
+  function costlyNodes(node: PlanNode): string[] {
+    const { 'Node Type': type, 'Relation Name': table = '', 'Index Name': index = '', 'Index Cond': condition } = node;
+    const isFew = /^wakame_(holder|queue|meta|consumer)$|^kombu_queue$/.test(table);
+    // In these indexes there is only what is to be found.
+    const isPartial = /_(fate|expiry)$/.test(index);
+    const reads =
+      /Scan/.test(type) && /^(kombu|wakame)_/.test(table) && condition === undefined && !/Bitmap/.test(type);
+    const isCostly =
+      (reads && !isFew && !isPartial) ||
+      (type === 'Bitmap Index Scan' && condition === undefined) ||
+      /^ix_kombu_message_visible$/.test(index) ||
+      (type === 'Sort' && /ix_wakame_(ready|of_queue)/.test(JSON.stringify(node)));
+    const below = (node.Plans ?? []).flatMap(costlyNodes);
+    return isCostly ? [`${type} ${table} ${index}`, ...below] : below;
+  }
+
+  /** Looks at the plan of each statement. */
+  function* explained<T>(steps: Steps<T>, seen: (node: PlanNode, text: string) => void): Steps<T> {
+    let step = steps.next();
+    while (step.done !== true) {
+      const { text, values } = step.value;
+      if (!/^SELECT pg_notify|^SAVEPOINT/.test(text)) {
+        const [row] = yield* all<Explained>(`EXPLAIN (FORMAT JSON) ${text}`, ...values);
+        for (const { Plan } of row?.['QUERY PLAN'] ?? []) seen(Plan, text);
+      }
+      step = steps.next(yield step.value);
+    }
+    return step.value;
+  }
+
+  test('postgresql, also when all that the planner knows is that the tables were empty', async () => {
+    const url = await newUrl();
+    await using connection = new Connection(url);
+    for (const name of ['many', 'few']) await new Queue(name).bind(connection).declare();
+    const handle = await openHandle('pg', url);
+    const target = targetOf(serverParameters('postgresql', new URL(url), new URL(url).pathname.slice(1), {}));
+    const backend = backendOf(target);
+    const session: Session = await backend.open({
+      target,
+      options: sqlOptions({}),
+      names: tableNames(),
+      connectTimeout: 10_000,
+      signal: undefined,
+      lost: () => undefined,
+      notified: () => undefined,
+    });
+    try {
+      const scans: string[] = [];
+      const seen = (node: PlanNode, text: string) => {
+        scans.push(...costlyNodes(node).map((step) => `${step} in ${text}`));
+      };
+      const work: Work = async (steps) => session.transact('write', () => explained(steps, seen));
+      const operations = new Operations(contextOf(backend.dialect));
+      // What a database knows that cleaned up while there was nothing.
+      await handle.run('VACUUM ANALYZE');
+      const many = `kombu_queue q, generate_series(1, ${MANY}) AS i WHERE q.name = 'many'`;
+      for (const statement of [
+        `INSERT INTO kombu_message (id, visible, payload, version, queue_id)
+          SELECT nextval('message_id_sequence'), true, '{}', 1, q.id FROM ${many}`,
+        // Messages that others hold, that are delayed, and that have a past.
+        `INSERT INTO wakame_lease SELECT -i, q.id, 'another', 1, 9e15 FROM ${many}`,
+        `INSERT INTO wakame_message SELECT -i, q.id, 0, NULL, NULL, 1, NULL FROM ${many}`,
+        `INSERT INTO wakame_delayed (queue_id, not_before, priority, size, payload) SELECT q.id, 9e15, 0, 2, '{}' FROM ${many}`,
+      ]) {
+        await handle.run(statement);
+      }
+      await exercise(operations, work);
+      await handle.run('ANALYZE');
+      await exercise(operations, work);
+      expect(scans).toEqual([]);
+    } finally {
+      await session.close();
+      await handle.close();
+    }
+  });
+});
 
 function fill(file: DatabaseSync, queue: string, count: number): void {
   const insert = file.prepare(
@@ -21,70 +186,6 @@ function fill(file: DatabaseSync, queue: string, count: number): void {
   for (let i = 0; i < count; i++) insert.run(queue);
   file.exec('COMMIT');
 }
-
-/**
- * The steps of a plan that cost more, the more messages there are. Messages are found by key, or in our index of what is ready in one queue; what is
- * noted of them by key, or from an end of an index. Of holders and queues there are few.
- */
-function costly(plan: readonly string[]): string[] {
-  const sortsReady = plan.some((step) => step.includes('ix_wakame_ready'));
-  return plan.filter((step) => {
-    if (/^SCAN (json_each|CONSTANT ROW|batch|wakame_holder|w)\b/.test(step)) return false;
-    return /^SCAN/.test(step) || /ix_kombu_message_visible/.test(step) || (sortsReady && /TEMP B-TREE/.test(step));
-  });
-}
-
-test('with many messages waiting, no statement of publishing, taking or settling reads a whole table', async () => {
-  const path = `${folder}/plans.db`;
-  await using connection = new Connection(`sqlite:${path}`);
-  for (const name of ['many', 'few']) await new Queue(name).bind(connection).declare();
-  using file = new DatabaseSync(path);
-  fill(file, 'many', MANY);
-  const context: Context = {
-    dialect: sqliteDialect,
-    names: tableNames(),
-    holder: 'a-holder',
-    lease: 30_000,
-    clock: { offset: 0 },
-    effects: new Effects(),
-  };
-  const { storing, taking, settling, sweeping, hints, consumers } = new Operations(context);
-  const scans: string[] = [];
-  const execute = ({ text, values, returns }: Statement) => {
-    const plan = file.prepare(`EXPLAIN QUERY PLAN ${text}`).all(...(values as string[]));
-    scans.push(...costly(plan.map(({ detail }) => String(detail))).map((step) => `${step} in ${text}`));
-    const statement = file.prepare(text);
-    if (returns) return { rows: statement.all(...(values as string[])), changes: 0, insertId: 0 };
-    const { changes, lastInsertRowid } = statement.run(...(values as string[]));
-    return { rows: [], changes: Number(changes), insertId: Number(lastInsertRowid) };
-  };
-  const work = <T>(steps: Steps<T>) => runSync(steps, execute);
-  const requests = ['many', 'few'].map((queue) => ({ queue, credit: 50, noAck: false }));
-  const message = { body: Buffer.from('x'), properties: { headers: {} }, exchange: '', routingKey: 'many' };
-  const at = Date.now();
-  work(
-    storing.send([
-      { outbound: { queue: 'many', message, expiresAt: undefined, notBefore: undefined }, payload: '{}', at },
-      { outbound: { queue: 'few', message, expiresAt: at + 60_000, notBefore: undefined }, payload: '{}', at },
-    ]),
-  );
-  expect(work(hints.look(['many', 'few'])).ready.size).toBe(2);
-  expect(work(taking.any(['many']))).toBe(true);
-  const taken = work(taking.take(requests, { requestId: 1, limit: 100, order: 'fair', waitMs: 0 }));
-  expect(taken).toHaveLength(51);
-  const leases = taken.map(({ id }) => ({ id, requestId: 1 }));
-  expect(work(settling.extend(leases))).not.toContain(false);
-  const outcomes = (['ack', 'requeue', 'release', 'reject'] as const).map((outcome, i) => ({
-    lease: leases[i] as (typeof leases)[0],
-    outcome,
-  }));
-  expect(work(settling.settle(outcomes))).toEqual([true, true, true, true]);
-  work(consumers.renew('holder'));
-  work(sweeping.sweep(100, -1));
-  work(sweeping.tidy(0, 100));
-  work(sweeping.prune('2000-01-01 00:00:00', 100));
-  expect(scans).toEqual([]);
-});
 
 test('a batch costs no more with many waiting than with a thousand', async () => {
   const rounds = 30;

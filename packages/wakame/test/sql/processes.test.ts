@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { Connection, Queue } from 'wakame';
-import { scaled, temporaryFolder } from './support.js';
+import { postgresqlDatabases, scaled, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 const children: ChildProcess[] = [];
@@ -20,9 +20,15 @@ function start(url: string, ...args: string[]): ChildProcess {
   return child;
 }
 
-test.each([['sqlite', `sqlite:${folder}/fleet.db`]])(
+const { newUrl } = postgresqlDatabases();
+
+test.each([
+  ['sqlite', async () => `sqlite:${folder}/fleet.db`],
+  ['postgresql', newUrl],
+] as const)(
   '%s: what two processes publish, four handle: each message once',
-  async (_name, url) => {
+  async (_name, locate) => {
+    const url = await locate();
     const count = scaled(2000);
     await using connection = new Connection(url);
     const queue = new Queue<number>('fleet').bind(connection);

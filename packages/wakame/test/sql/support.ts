@@ -2,7 +2,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import pg, { type Client } from 'pg';
+import { afterAll, beforeAll } from 'vitest';
+import { brokerUrl } from '../../../../scripts/lib/brokers/environment.ts';
 import type { ConnectionParameters } from '../../src/transport/contract.js';
 
 /** So many at scale 1. */
@@ -31,6 +33,66 @@ export function sqliteParameters(
     virtualHost: undefined,
     ssl: false,
     connectTimeout: 5000,
+    heartbeat: 0,
+    loginMethod: undefined,
+    transportOptions,
+  };
+}
+
+/** What the tests of a database server need: tables of their own for each. */
+export interface Databases {
+  /** Tables that nobody used before. */
+  emptyStore(transportOptions?: ConnectionParameters['transportOptions']): Promise<ConnectionParameters>;
+  /** The URL of a database that nobody used before. */
+  newUrl(): Promise<string>;
+}
+
+/** On the PostgreSQL that all tests share: a database of this file's own, emptied for each test. */
+export function postgresqlDatabases(): Databases {
+  const name = `sql_${process.pid}`;
+  const url = new URL(brokerUrl('postgresql'));
+  let admin: Client | undefined;
+  beforeAll(async () => {
+    admin = new pg.Client(url.href);
+    await admin.connect();
+    await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+    await admin.query(`CREATE DATABASE ${name}`);
+  });
+  afterAll(async () => {
+    const found = await admin?.query('SELECT datname FROM pg_database WHERE starts_with(datname, $1)', [name]);
+    for (const { datname } of found?.rows ?? []) await admin?.query(`DROP DATABASE ${datname} WITH (FORCE)`);
+    await admin?.end();
+  });
+  let stores = 0;
+  return {
+    newUrl: async () => {
+      const database = `${name}_${++stores}`;
+      await admin?.query(`CREATE DATABASE ${database}`);
+      return Object.assign(new URL(url), { pathname: `/${database}` }).href;
+    },
+    // Other names of tables are as good as another database, and quicker.
+    emptyStore: async (transportOptions = {}) => {
+      const tables = { queue_tablename: `q${++stores}`, message_tablename: `m${stores}` };
+      return serverParameters('postgresql', url, name, { ...tables, ...transportOptions });
+    },
+  };
+}
+
+export function serverParameters(
+  transport: string,
+  { hostname, port, username, password }: URL,
+  virtualHost: string,
+  transportOptions: ConnectionParameters['transportOptions'],
+): ConnectionParameters {
+  return {
+    transport,
+    hostname,
+    port: Number(port),
+    userid: username,
+    password,
+    virtualHost,
+    ssl: false,
+    connectTimeout: 10_000,
     heartbeat: 0,
     loginMethod: undefined,
     transportOptions,

@@ -765,7 +765,7 @@ export function driverContract(name: string, under: DriverUnderTest): void {
 
       test('a queue that nobody used for so long is gone', async () => {
         const a = await one();
-        await a.declare('q', { expires: 40 });
+        await a.declare('q', { expires: 300 });
         await a.send('q', '1');
         expect(await exists(a)).toBe(true);
         await eventually(async () => !(await exists(a)));

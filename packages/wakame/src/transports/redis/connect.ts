@@ -1,11 +1,11 @@
 import { InvalidArgumentError, RecoverableConnectionError } from '../../errors.js';
 import { onAbort } from '../../util/abort.js';
 import { noop } from '../../util/noop.js';
+import { tlsOptions } from '../../util/tls.js';
 import { connectError } from './classify.js';
 import { type ClientFactory, clientFactory } from './library.js';
 import { Link } from './link.js';
 import type { RedisSettings } from './options.js';
-import { tlsOptions } from './tls.js';
 
 /** The two sockets of a connection. */
 export interface Links {

@@ -1,9 +1,11 @@
 import type { Backend } from './backend.js';
+import { postgresqlBackend } from './postgresql/index.js';
 import { sqliteBackend } from './sqlite/index.js';
 import type { DatabaseKind, Target } from './target.js';
 
 const BACKENDS: Readonly<Record<DatabaseKind, Backend>> = {
   sqlite: sqliteBackend,
+  postgresql: postgresqlBackend,
 };
 
 /** What knows the database of this target. Its client library is loaded when it is first opened. */

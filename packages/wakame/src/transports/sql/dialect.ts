@@ -30,6 +30,10 @@ export interface Dialect {
   readonly skipLocked: string;
   /** The same, but waits for them. */
   readonly lock: string;
+  /** The same, of a join: at the least the rows of this table. */
+  lockOf(alias: string): string;
+  /** A condition: that the id is among those that a query gives, in an UPDATE that returns rows; undefined: none does. */
+  readonly isAmong: ((column: string, query: string) => string) | undefined;
   /** A condition with one `?`: that the column is among the values of {@link list}. */
   inIds(column: string): string;
   inNames(column: string): string;
@@ -48,6 +52,8 @@ export interface Dialect {
     columns: readonly Column[],
     rows: readonly (readonly unknown[])[],
   ): Steps<void>;
+  /** Deletes the rows that have these ids as their keys from several tables. Never for no ids. */
+  deleteRows(tables: readonly KeyOf[]): (ids: readonly number[]) => Steps<void>;
   /** Inserts a row into Kombu's table of queues unless it is there. */
   insertQueue(names: Names, queue: string): Steps<void>;
   /**
@@ -66,6 +72,12 @@ export interface Column {
   readonly type: 'integer' | 'text';
 }
 
+/** A table and the column that has its keys. */
+export interface KeyOf {
+  readonly table: string;
+  readonly key: string;
+}
+
 /** What a failed statement means for whoever ran it. */
 export type Failure =
   /** Somebody else was in the way; the transaction was or will be rolled back, and the same may succeed in a moment. */
@@ -78,6 +90,14 @@ export type Failure =
 export interface ErrorReader {
   failureOf(error: unknown): Failure;
   classify(error: unknown): MessagingError;
+}
+
+/**
+ * That a query gives a row. Not by EXISTS: where a planner believes that most of a table will do, it looks through the table, and finds nothing in a million
+ * rows if it is wrong. An order that only the right index has leaves it no choice.
+ */
+export function exists(query: string, order: string): string {
+  return `(${query} ORDER BY ${order} LIMIT 1) IS NOT NULL`;
 }
 
 /** A number in a row: drivers give 64-bit integers as text. */

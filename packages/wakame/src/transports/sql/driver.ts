@@ -205,7 +205,9 @@ export class SqlDriver implements Driver {
     const worthIt = !backend.singleWriter || (await executor.submit('read', () => operations.taking.any(queues)));
     const rows = worthIt ? await executor.submit('write', () => operations.taking.take(requests, options)) : [];
     for (const { id, requestId } of rows) if (requestId !== undefined) this.#held.add(id);
-    watcher.taken(queues, rows.length > 0);
+    const asked = requests.reduce((sum, { credit }) => sum + credit, 0);
+    const isAll = rows.length >= Math.min(asked, options.limit);
+    watcher.taken(queues, rows.length === 0 ? 'nothing' : isAll ? 'all' : 'some');
     return rows.map((row) => toTaken(row, problem));
   }
 

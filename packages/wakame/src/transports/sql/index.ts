@@ -20,5 +20,7 @@ function define(name: string, defaultPort: number | undefined): TransportModule 
  * `sqlite:orders.db`, `sqlite:///orders.db`: a file is the broker, shared by the processes that open it. See docs/guides/sql.md for this and the others.
  */
 export const sqliteModule = define('sqlite', undefined);
-/** Kombu's `sqla+sqlite:///orders.db`: the database is told by what follows. */
+/** `postgresql://user:password@host/database`. Needs the package `pg`. */
+export const postgresqlModule = define('postgresql', 5432);
+/** Kombu's `sqla+sqlite:///orders.db`, `sqla+postgresql+psycopg2://…`: the database is told by what follows. */
 export const sqlalchemyModule = define('sqla', undefined);

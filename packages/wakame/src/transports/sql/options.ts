@@ -17,6 +17,7 @@ export const SQL_OPTIONS = [
   'sqlite_driver',
   'prune_after',
   'body_encoding',
+  'pool',
 ] as const;
 
 export const DURATION_OPTIONS = ['lease', 'read_timeout', 'prune_after'] as const;
@@ -56,6 +57,8 @@ export interface SqlOptions {
   /** Milliseconds; undefined: what Python took stays in the table. */
   readonly pruneAfter: number | undefined;
   readonly bodyEncoding: 'base64' | 'utf-8';
+  /** A pool of the user's to take the connection from. */
+  readonly pool: unknown;
 }
 
 /** What a driver has before it is opened. */
@@ -68,7 +71,7 @@ export const DEFAULT_LEASE = 30_000;
  */
 export function sqlOptions(given: Readonly<Record<string, unknown>>): SqlOptions {
   const { queue_tablename: queue, message_tablename: message, synchronous, sqlite_driver: library } = given;
-  const { body_encoding: encoding } = given;
+  const { body_encoding: encoding, pool } = given;
   const upper = typeof synchronous === 'string' ? synchronous.toUpperCase() : synchronous;
   return {
     names: tableNames(queue as string | undefined, message as string | undefined),
@@ -78,6 +81,7 @@ export function sqlOptions(given: Readonly<Record<string, unknown>>): SqlOptions
     sqliteLibrary: library === undefined ? undefined : checkOneOf('sqlite_driver', library, LIBRARIES),
     pruneAfter: duration('prune_after', given.prune_after, 60),
     bodyEncoding: encoding === undefined ? 'base64' : checkOneOf('body_encoding', encoding, ['base64', 'utf-8']),
+    pool,
   };
 }
 

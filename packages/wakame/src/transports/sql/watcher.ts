@@ -1,6 +1,8 @@
 import type { QueueHints } from '../virtual/driver.js';
 import type { Look } from './operations/hints.js';
 
+/** Milliseconds until the next look while a queue gives all that it is asked for. */
+const AT_EASE = 25;
 /** Longest delay of a Node timer. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -8,6 +10,8 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 interface Watched {
   /** It was told of, and nobody came to take since. */
   told: boolean;
+  /** Something happened to it since it was told of. */
+  changed: boolean;
   /** Undefined: it does not exist, as far as is known. */
   id: number | undefined;
 }
@@ -34,6 +38,8 @@ export class Watcher {
   #tick: NodeJS.Timeout | undefined;
   /** For the next time stored. */
   #alarm: NodeJS.Timeout | undefined;
+  /** For a look that can wait. */
+  #later: NodeJS.Timeout | undefined;
   #looking = false;
   #again = false;
   #stopped = false;
@@ -49,7 +55,7 @@ export class Watcher {
     const wanted = new Set(queues);
     for (const queue of this.#watched.keys()) if (!wanted.has(queue)) this.#watched.delete(queue);
     for (const queue of wanted) {
-      if (!this.#watched.has(queue)) this.#watched.set(queue, { told: false, id: undefined });
+      if (!this.#watched.has(queue)) this.#watched.set(queue, { told: false, changed: false, id: undefined });
     }
     if (this.#watched.size === 0) return this.#pause();
     this.look();
@@ -57,21 +63,33 @@ export class Watcher {
     this.#scheduleTick();
   }
 
-  /** Somebody took from these queues, and may have left something. */
-  taken(queues: Iterable<string>, gotAny: boolean): void {
+  /**
+   * Somebody took from these queues.
+   *
+   * @param got `all`: as much as was asked for. Whoever takes goes on by itself then, and to look after each take would double the work.
+   */
+  taken(queues: Iterable<string>, got: 'nothing' | 'some' | 'all'): void {
+    let changed = false;
     for (const queue of queues) {
       const watched = this.#watched.get(queue);
-      if (watched !== undefined) watched.told = false;
+      if (watched === undefined) continue;
+      changed ||= watched.changed;
+      watched.told = false;
+      watched.changed = false;
     }
-    if (gotAny) this.look();
+    if (changed || got === 'some') this.look();
+    else if (got === 'all') this.#lookLater();
   }
 
   /** These queues changed; undefined: any may have. */
   nudge(ids: ReadonlySet<number> | undefined): void {
-    if (this.#watched.size === 0) return;
-    const concerns =
-      ids === undefined ||
-      [...this.#watched.values()].some(({ id, told }) => !told && (id === undefined || ids.has(id)));
+    let concerns = ids === undefined;
+    for (const watched of this.#watched.values()) {
+      const { id, told } = watched;
+      if (id !== undefined && ids?.has(id) === false) continue;
+      if (told) watched.changed = true;
+      else concerns = true;
+    }
     if (concerns) this.look();
   }
 
@@ -83,6 +101,14 @@ export class Watcher {
     queueMicrotask(() => void this.#look());
   }
 
+  #lookLater(): void {
+    if (this.#later !== undefined || this.#stopped || this.#watched.size === 0) return;
+    this.#later = setTimeout(() => {
+      this.#later = undefined;
+      this.look();
+    }, AT_EASE);
+  }
+
   stop(): void {
     this.#stopped = true;
     this.#pause();
@@ -92,8 +118,10 @@ export class Watcher {
   #pause(): void {
     clearTimeout(this.#tick);
     clearTimeout(this.#alarm);
+    clearTimeout(this.#later);
     this.#tick = undefined;
     this.#alarm = undefined;
+    this.#later = undefined;
   }
 
   async #look(): Promise<void> {
@@ -116,6 +144,7 @@ export class Watcher {
       watched.id = id;
       if (isGone) {
         watched.told = false;
+        watched.changed = false;
         this.#hints?.gone(queue);
       }
       if (watched.told || !ready.has(queue)) continue;

@@ -1,6 +1,6 @@
 import type { QueueOptions } from '../../virtual/driver.js';
 import type { Context } from '../context.js';
-import { toNumber, toOptional } from '../dialect.js';
+import { exists, toNumber, toOptional } from '../dialect.js';
 import { readOptions } from '../queue-options.js';
 import { all, first, type Row, run, type Steps } from '../steps.js';
 
@@ -31,9 +31,9 @@ export class Queues {
     const { dialect, names } = context;
     const { now } = dialect;
     this.#find = `SELECT q.id, q.name, w.options, ${now} - w.used_at AS idle,
-      EXISTS (SELECT 1 FROM ${names.consumer} c WHERE c.queue_id = q.id) AS has_consumers,
-      EXISTS (SELECT 1 FROM ${names.trait} t WHERE t.queue_id = q.id) AS has_traits,
-      EXISTS (SELECT 1 FROM ${names.delayed} d WHERE d.queue_id = q.id AND d.not_before <= ${now}) AS has_due
+      ${exists(`SELECT 1 FROM ${names.consumer} c WHERE c.queue_id = q.id`, 'c.id')} AS has_consumers,
+      ${exists(`SELECT 1 FROM ${names.trait} t WHERE t.queue_id = q.id`, 't.priority')} AS has_traits,
+      ${exists(`SELECT 1 FROM ${names.delayed} d WHERE d.queue_id = q.id AND d.not_before <= ${now}`, 'd.not_before')} AS has_due
       FROM ${names.queue} q LEFT JOIN ${names.queueOptions} w ON w.queue_id = q.id WHERE `;
     this.#touch = `UPDATE ${names.queueOptions} SET used_at = ${now} WHERE queue_id = ?`;
     this.#lockOne = `SELECT id FROM ${names.queue} WHERE id = ?${dialect.lock}`;

@@ -25,6 +25,7 @@ export class Settling {
   readonly #queues: Queues;
   readonly #storing: Storing;
   readonly #texts;
+  readonly #deleteHeld;
 
   constructor(context: Context, queues: Queues, storing: Storing) {
     this.#context = context;
@@ -34,8 +35,8 @@ export class Settling {
     const held = `SELECT l.message_id AS id, l.request_id, l.queue_id, m.id AS present, t.fate FROM ${names.lease} l
       LEFT JOIN ${names.message} m ON m.id = l.message_id LEFT JOIN ${names.trait} t ON t.message_id = l.message_id`;
     this.#texts = {
-      lock: `SELECT message_id FROM ${names.lease} WHERE ${d.inIds('message_id')}${d.lock}`,
-      held: `${held} WHERE ${d.noIndex('l.holder')} = ? AND ${d.inIds('l.message_id')}`,
+      // Nobody must find them lapsed meanwhile.
+      held: `${held} WHERE ${d.noIndex('l.holder')} = ? AND ${d.inIds('l.message_id')}${d.lockOf('l')}`,
       allOf: `${held} WHERE l.holder = ? ORDER BY l.message_id LIMIT ?`,
       lockLapsed: `SELECT message_id AS id FROM ${names.lease} WHERE until <= ${d.now} ORDER BY until LIMIT ?${d.skipLocked}`,
       lapsed: `${held} WHERE ${d.inIds('l.message_id')}`,
@@ -46,6 +47,11 @@ export class Settling {
         ${d.onConflictCount('message_id', names.trait, 'returns')}`,
       renew: `UPDATE ${names.lease} SET until = ${d.now} + ${lease} WHERE ${d.noIndex('holder')} = ? AND ${d.inIds('message_id')}`,
     };
+    this.#deleteHeld = d.deleteRows([
+      { table: names.lease, key: 'message_id' },
+      { table: names.message, key: 'id' },
+      { table: names.trait, key: 'message_id' },
+    ]);
   }
 
   /** For each: whether the lease was still ours. */
@@ -68,10 +74,9 @@ export class Settling {
       else (outcome === 'release' ? released : abandoned).push(row);
       return true;
     });
-    const all = [...gone, ...absent, ...released.map(({ id }) => id), ...abandoned.map(({ id }) => id)];
-    if (all.length === 0) return results;
-    yield* run(this.#texts.release, this.#context.dialect.list(all));
-    if (gone.length + absent.length > 0) yield* this.#storing.delete([...gone, ...absent]);
+    if (gone.length + absent.length > 0) yield* this.#deleteHeld([...gone, ...absent]);
+    const back = [...released, ...abandoned].map(({ id }) => id);
+    if (back.length > 0) yield* run(this.#texts.release, this.#context.dialect.list(back));
     yield* this.#giveBack(abandoned, true);
     yield* this.#giveBack(released, false);
     return results;
@@ -122,8 +127,6 @@ export class Settling {
   *#held(leases: readonly LeaseKey[]): Steps<Map<number, ReturnType<typeof toHeld>>> {
     const { dialect, holder } = this.#context;
     const ids = dialect.list([...new Set(leases.map(({ id }) => id))]);
-    // Nobody must find them lapsed meanwhile.
-    if (dialect.lock !== '') yield* all(this.#texts.lock, ids);
     const rows = yield* all(this.#texts.held, holder, ids);
     return new Map(rows.map(toHeld).map((row) => [row.id, row]));
   }

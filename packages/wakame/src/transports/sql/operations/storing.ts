@@ -46,6 +46,7 @@ export class Storing {
   readonly #context: Context;
   readonly #queues: Queues;
   readonly #texts;
+  readonly #delete;
 
   constructor(context: Context, queues: Queues) {
     this.#context = context;
@@ -70,9 +71,11 @@ export class Storing {
       hide: `UPDATE ${names.message} SET visible = ${d.false}, version = version % 32000 + 1 WHERE ${d.inIds('id')}`,
       fate: `UPDATE ${names.trait} SET fate = ? WHERE ${d.inIds('message_id')}`,
       hasTrait: `SELECT message_id AS id FROM ${names.trait} WHERE ${d.inIds('message_id')}`,
-      deleteMessages: `DELETE FROM ${names.message} WHERE ${d.inIds('id')}`,
-      deleteTraits: `DELETE FROM ${names.trait} WHERE ${d.inIds('message_id')}`,
     };
+    this.#delete = d.deleteRows([
+      { table: names.message, key: 'id' },
+      { table: names.trait, key: 'message_id' },
+    ]);
   }
 
   /** Stores messages. For each: what became of it. */
@@ -172,9 +175,7 @@ export class Storing {
 
   /** They are gone for good. */
   *delete(ids: readonly number[]): Steps<void> {
-    const { dialect } = this.#context;
-    yield* run(this.#texts.deleteMessages, dialect.list(ids));
-    yield* run(this.#texts.deleteTraits, dialect.list(ids));
+    yield* this.#delete(ids);
   }
 
   *#insertTraits(rows: readonly (readonly unknown[])[]): Steps<void> {

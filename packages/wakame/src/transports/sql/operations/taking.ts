@@ -1,6 +1,6 @@
 import type { TakeOptions, TakeRequest } from '../../virtual/driver.js';
 import type { Context } from '../context.js';
-import { toNumber, toOptional } from '../dialect.js';
+import { exists, toNumber, toOptional } from '../dialect.js';
 import { all, first, type Row, run, type Steps } from '../steps.js';
 import type { QueueRow, Queues } from './queues.js';
 import type { Fate, Storing } from './storing.js';
@@ -56,19 +56,22 @@ export class Taking {
     const { dialect: d, names, lease } = context;
     const ready = d.ready('m');
     const leaseColumns = ['queue_id', 'holder', 'request_id', 'until'];
+    const hide = `UPDATE ${names.message} SET visible = ${d.false}, version = version % 32000 + 1`;
+    const next = `FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready} ORDER BY m.id LIMIT ?${d.skipLocked}`;
     this.#texts = {
       any: `SELECT 1 AS found FROM ${names.queue} q LEFT JOIN ${names.queueOptions} w ON w.queue_id = q.id
         WHERE ${d.inNames('q.name')} AND (w.expires IS NOT NULL
-          OR EXISTS (SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${ready})
-          OR EXISTS (SELECT 1 FROM ${names.delayed} e WHERE e.queue_id = q.id AND e.not_before <= ${d.now})) LIMIT 1`,
-      next: `SELECT m.id, m.payload FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready}
-        ORDER BY m.id LIMIT ?${d.skipLocked}`,
+          OR ${exists(`SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${ready}`, 'm.id')}
+          OR ${exists(`SELECT 1 FROM ${names.delayed} e WHERE e.queue_id = q.id AND e.not_before <= ${d.now}`, 'e.not_before')}) LIMIT 1`,
+      next: `SELECT m.id, m.payload ${next}`,
+      // The same with hiding them, in one statement.
+      claim: d.isAmong && `${hide} WHERE ${d.isAmong('id', `SELECT m.id ${next}`)} RETURNING id, payload`,
       urgent: `SELECT m.id, m.payload FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
         WHERE t.queue_id = ? AND t.priority > 0 AND ${d.isReady('m')} ORDER BY t.priority DESC, t.message_id LIMIT ?${d.skipLocked}`,
       traits: `SELECT t.message_id AS id, t.priority, t.returns,
         CASE WHEN t.expires_at <= ${d.now} THEN 1 ELSE 0 END AS expired
         FROM ${names.trait} t WHERE ${d.inIds('t.message_id')}`,
-      hide: `UPDATE ${names.message} SET visible = ${d.false}, version = version % 32000 + 1 WHERE ${d.inIds('id')}`,
+      hide: `${hide} WHERE ${d.inIds('id')}`,
       hold: `INSERT INTO ${names.lease} (message_id, queue_id, holder, request_id, until)
         SELECT m.id, m.queue_id, ?, ${d.integer}, ${d.now} + ${lease} FROM ${names.message} m WHERE ${d.inIds('m.id')}
         ${d.onConflict('message_id', leaseColumns)}`,
@@ -166,18 +169,31 @@ export class Taking {
     let urgent = queue.hasTraits && maxPriority > 0;
     while (claimed.length < wanted) {
       const most = wanted - claimed.length;
-      const rows = yield* all(urgent ? this.#texts.urgent : this.#texts.next, queue.id, most);
-      if (rows.length > 0) yield* this.#sort(queue, rows.map(toFound), claimed);
-      if (rows.length < most && !urgent) break;
-      if (rows.length < most) urgent = false;
+      const found = yield* urgent ? this.#hide(this.#texts.urgent, queue.id, most) : this.#hideNext(queue.id, most);
+      if (found.length > 0) yield* this.#sort(queue, found, claimed);
+      if (found.length < most && !urgent) break;
+      if (found.length < most) urgent = false;
     }
     return claimed;
   }
 
-  /** Hides those found, and keeps from them what has not expired. */
+  *#hideNext(queueId: number, most: number): Steps<Found[]> {
+    const { claim, next } = this.#texts;
+    if (claim === undefined) return yield* this.#hide(next, queueId, most);
+    const found = (yield* all(claim, queueId, most)).map(toFound);
+    // An update returns its rows in whatever order it changed them.
+    return found.sort((a, b) => a.id - b.id);
+  }
+
+  *#hide(query: string, queueId: number, most: number): Steps<Found[]> {
+    const found = (yield* all(query, queueId, most)).map(toFound);
+    if (found.length > 0) yield* run(this.#texts.hide, this.#context.dialect.list(found.map(({ id }) => id)));
+    return found;
+  }
+
+  /** Keeps what has not expired. */
   *#sort(queue: QueueRow, found: readonly Found[], claimed: Omit<TakenRow, 'queue' | 'requestId'>[]): Steps<void> {
-    const { dialect } = this.#context;
-    const ids = dialect.list(found.map(({ id }) => id));
+    const ids = this.#context.dialect.list(found.map(({ id }) => id));
     const traits = queue.hasTraits ? yield* this.#traitsOf(ids) : undefined;
     const expired: number[] = [];
     for (const { id, payload } of found) {
@@ -185,7 +201,6 @@ export class Taking {
       if (trait.expired) expired.push(id);
       else claimed.push({ id, payload, returns: trait.returns });
     }
-    yield* run(this.#texts.hide, ids);
     yield* this.#storing.discard(queue, expired, 'expired' satisfies Fate);
   }
 

@@ -1,4 +1,4 @@
-import type { Column, Dialect, NewMessage } from '../dialect.js';
+import type { Column, Dialect, KeyOf, NewMessage } from '../dialect.js';
 import type { Names } from '../names.js';
 import { ourIndexes, ourTables } from '../schema.js';
 import { run, type Steps } from '../steps.js';
@@ -19,6 +19,8 @@ export const sqliteDialect: Dialect = {
   // There is one writer at a time.
   skipLocked: '',
   lock: '',
+  lockOf: () => '',
+  isAmong: (column, query) => `${column} IN (${query})`,
   inIds: (column) => `${column} IN (SELECT value FROM json_each(?))`,
   inNames: (column) => `${column} IN (SELECT value FROM json_each(?))`,
   list: (values) => JSON.stringify(values),
@@ -37,6 +39,14 @@ export const sqliteDialect: Dialect = {
     const names = columns.map(({ name }) => name).join(', ');
     const text = `INSERT OR REPLACE INTO ${table} (${names}) VALUES (${columns.map(() => '?').join(', ')})`;
     for (const row of rows) yield* run(text, ...row);
+  },
+
+  deleteRows(tables: readonly KeyOf[]) {
+    const texts = tables.map(({ table, key }) => `DELETE FROM ${table} WHERE ${sqliteDialect.inIds(key)}`);
+    return function* (ids: readonly number[]): Steps<void> {
+      const list = sqliteDialect.list(ids);
+      for (const text of texts) yield* run(text, list);
+    };
   },
 
   *insertQueue({ queue }: Names, name: string): Steps<void> {

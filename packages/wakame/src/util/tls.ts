@@ -1,10 +1,10 @@
-/** TLS options as Kombu and redis-py name them, beside Node's own. */
+/** TLS options as Kombu and Python's clients name them, beside Node's own. */
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
-import { InvalidArgumentError, TlsError } from '../../errors.js';
-import { show } from '../../util/check.js';
-import { didYouMean } from '../../util/nearest.js';
-import { warnOnce } from '../../util/warnings.js';
+import { InvalidArgumentError, TlsError } from '../errors.js';
+import { show } from './check.js';
+import { didYouMean } from './nearest.js';
+import { warnOnce } from './warnings.js';
 
 const NODE_OPTIONS: ReadonlySet<string> = new Set([
   ...['ca', 'cert', 'key', 'passphrase', 'pfx', 'crl', 'servername', 'session', 'rejectUnauthorized', 'minVersion'],
