@@ -42,6 +42,7 @@ export async function drain({ out, signal }: Session, options: DrainOptions): Pr
   // What comes in meanwhile, perhaps from us, is not meant.
   const { messageCount } = await source.queueDeclare(queue, { passive: true, signal });
   const underWay = new Set<Promise<void>>();
+  let begun = 0;
   let passed = 0;
   let left = 0;
   let failure: { readonly error: unknown } | undefined;
@@ -58,7 +59,7 @@ export async function drain({ out, signal }: Session, options: DrainOptions): Pr
   try {
     let asked = 0;
     const ahead: Promise<Delivery | undefined>[] = [];
-    while (failure === undefined && !signal.aborted && passed + underWay.size < options.count) {
+    while (failure === undefined && !signal.aborted && begun < options.count) {
       while (ahead.length < AHEAD && asked < messageCount) {
         asked++;
         const next = source.get(queue);
@@ -69,8 +70,12 @@ export async function drain({ out, signal }: Session, options: DrainOptions): Pr
       const delivery = await ahead.shift();
       if (delivery === undefined) break;
       const target = options.target(delivery);
-      if (target === undefined) left++;
-      else if (dryRun) passed++;
+      if (target === undefined) {
+        left++;
+        continue;
+      }
+      begun++;
+      if (dryRun) passed++;
       else {
         const one = pass(delivery, target)
           .catch((error: unknown) => {

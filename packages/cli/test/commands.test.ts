@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { type Delivery, Exchange, Mailbox, Queue } from 'wakame';
-import { bench, range } from './support/command.js';
+import { BROKERS, bench, range } from './support/command.js';
 
 // Processes need their time to start on a machine that has much else to do.
 vi.setConfig({ testTimeout: 60_000 });
@@ -14,7 +14,7 @@ const lines = (text: string): unknown[] =>
     .split('\n')
     .map((line) => JSON.parse(line));
 
-describe.each(['rabbitmq', 'redis'] as const)('on %s', (broker) => {
+describe.each(BROKERS)('on %s', (broker) => {
   const { connection, channel, wakame, succeed, start, queueName, exchangeName, queue, fill, numbers, depth } = bench(
     'cli',
     broker,
@@ -80,7 +80,8 @@ describe.each(['rabbitmq', 'redis'] as const)('on %s', (broker) => {
     it('takes any URL that the library knows', async () => {
       const { server, transport } = JSON.parse(await succeed('info', '-u', 'memory://', '--json'));
       expect([transport, typeof server]).toEqual(['memory', 'object']);
-      expect(await succeed('info')).toMatch(broker === 'redis' ? /server +Redis/ : /server +RabbitMQ/);
+      const servers = { rabbitmq: /server +RabbitMQ \d/, redis: /server +Redis \d/, sqlite: /server +SQLite \d/ };
+      expect(await succeed('info')).toMatch(servers[broker]);
       expect(JSON.parse(await succeed('ping', '--json', '--count', '2'))).toMatchObject({ answers: 2 });
     });
   });

@@ -1,40 +1,11 @@
-/** Signals, pipes and kill -9, with real processes. On RabbitMQ, which gives back at once what the process had; a store waits until its lease is over. */
+/** Signals and pipes, with real processes. */
 import { describe, expect, it, vi } from 'vitest';
 import { bench, range } from './support/command.js';
 
 // Processes need their time to start on a machine that has much else to do.
 vi.setConfig({ testTimeout: 60_000 });
 
-const { url, succeed, start, queue, fill, numbers, depth } = bench('cli-process', 'rabbitmq');
-
-describe('a process that is killed', () => {
-  it('move loses nothing when the process is killed in the midst of it', async () => {
-    const [from, to] = [await queue(), await queue()];
-    await fill(from, 800);
-    const running = start('move', from, to);
-    while ((await depth(to)) < 20) if (running.process.exitCode !== null) break;
-    running.process.kill('SIGKILL');
-    await running.ended;
-    // The broker gives back what the process had, once it has seen the end of its connection.
-    const seen = async () => new Set([...(await numbers(from)), ...(await numbers(to))]);
-    await expect.poll(async () => (await seen()).size, { timeout: 30_000, interval: 200 }).toBe(800);
-    expect(await depth(to)).toBeGreaterThan(0);
-    await succeed('move', from, to);
-    expect(new Set(await numbers(to))).toEqual(new Set(range(800)));
-    expect(await depth(from)).toBe(0);
-  });
-
-  it('bridge loses nothing when it is killed in the midst of it', async () => {
-    const [from, to] = [await queue(), await queue()];
-    await fill(from, 800);
-    const running = start('bridge', url, from, url, '', '--to-key', to);
-    while ((await depth(to)) < 20) if (running.process.exitCode !== null) break;
-    running.process.kill('SIGKILL');
-    await running.ended;
-    const seen = async () => new Set([...(await numbers(from)), ...(await numbers(to))]);
-    await expect.poll(async () => (await seen()).size, { timeout: 30_000, interval: 200 }).toBe(800);
-  });
-});
+const { start, queue, fill, numbers, depth } = bench('cli-process', 'rabbitmq');
 
 describe('a process that is told to end', () => {
   it('Ctrl-C lets the program at work finish, and gives the rest back', async () => {

@@ -1,10 +1,10 @@
 import { describe, expect, it, vi } from 'vitest';
-import { bench, range } from './support/command.js';
+import { BROKERS, bench, range } from './support/command.js';
 
 // Processes need their time to start on a machine that has much else to do.
 vi.setConfig({ testTimeout: 60_000 });
 
-describe.each(['rabbitmq', 'redis'] as const)('on %s', (broker) => {
+describe.each(BROKERS)('on %s', (broker) => {
   const { url, connection, channel, wakame, succeed, start, queue, queueName, fill, numbers, depth } = bench(
     'cli-transfer',
     broker,
@@ -97,6 +97,16 @@ describe.each(['rabbitmq', 'redis'] as const)('on %s', (broker) => {
       expect([code, stdout]).toEqual([130, 'passed on 20 messages\n']);
       expect(await numbers(to)).toEqual(range(20));
       expect(await depth(from)).toBe(0);
+    });
+
+    it('passes on exactly as many as asked for; exit code 3 when fewer come', async () => {
+      const [from, to] = [await queue(), await queue()];
+      await fill(from, 15);
+      const args = ['bridge', url, from, url, '', '--to-key', to, '--prefetch', '4', '--timeout', '500ms'];
+      expect(JSON.parse(await succeed(...args, '--count', '11', '--json'))).toEqual({ passed: 11 });
+      expect(await numbers(to)).toEqual(range(11));
+      expect(await wakame([...args, '--count', '11'])).toMatchObject({ code: 3, stdout: 'passed on 4 messages\n' });
+      expect(await numbers(to)).toEqual(range(15));
     });
 
     it('stops with what the other side refuses, and keeps it', async () => {

@@ -4,7 +4,7 @@ import type { Context } from '../context.js';
 import { Deliveries } from '../deliveries.js';
 import { EXIT, Failure } from '../exit-codes.js';
 import { argument, type CommonFlags, common, commonAliases, number, pairs, texts, time } from '../flags.js';
-import { type Pair, table } from '../parse.js';
+import { type Pair, plural, table } from '../parse.js';
 import { withConnection } from '../session.js';
 import { FORMATS, type Format, show } from '../view.js';
 
@@ -66,7 +66,9 @@ export const tail = buildCommand({
       } finally {
         await deliveries.close();
       }
-      if (!signal.aborted && shown < (flags.count ?? 0)) throw new Failure('fewer messages came', EXIT.nothing);
+      if (!signal.aborted && shown < (flags.count ?? 0)) {
+        throw new Failure(`only ${plural(shown, 'message')} came`, EXIT.nothing);
+      }
     });
   },
 });

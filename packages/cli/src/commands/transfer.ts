@@ -4,7 +4,7 @@ import { queueNames } from '../completion.js';
 import type { Context } from '../context.js';
 import { Deliveries } from '../deliveries.js';
 import { drain } from '../drain.js';
-import { UsageError } from '../exit-codes.js';
+import { EXIT, Failure, UsageError } from '../exit-codes.js';
 import {
   argument,
   type CommonFlags,
@@ -232,7 +232,7 @@ export const bridge = buildCommand({
       toKey: text('key', "The routing key there; else each message's own"),
       ...filterFlags,
       count: number('End after so many messages'),
-      timeout: time('End when no message came for so long'),
+      timeout: time('End when no message came for so long; exit code 3 when fewer than --count came'),
       prefetch: number('Messages on their way at one time (200)'),
     },
     aliases: { n: 'count', t: 'timeout', k: 'key' },
@@ -258,6 +258,7 @@ export const bridge = buildCommand({
       const deliveries = await Deliveries.open(from, [queue], { prefetch, idle: flags.timeout, signal });
       out.note(`passing on ${queue} of ${placeOf(from)} to ${exchange || 'the default exchange'} of ${placeOf(to)}`);
       const underWay = new Set<Promise<void>>();
+      let begun = 0;
       let passed = 0;
       let failure: { readonly error: unknown } | undefined;
       const progress = out.progress(() => `passed on ${plural(passed, 'message')}`);
@@ -270,10 +271,11 @@ export const bridge = buildCommand({
         progress.tick();
       };
       try {
-        while (failure === undefined && passed + underWay.size < (flags.count ?? Number.POSITIVE_INFINITY)) {
+        while (failure === undefined && begun < (flags.count ?? Number.POSITIVE_INFINITY)) {
           const next = await deliveries.next();
           if (next === undefined) break;
           if (!isMeant(next.delivery)) continue;
+          begun++;
           const one = pass(next.delivery)
             .catch((error: unknown) => {
               // Given up because the command ends: the message stays at its source.
@@ -291,6 +293,9 @@ export const bridge = buildCommand({
       }
       if (failure !== undefined) throw failure.error;
       await out.result({ passed }, () => `passed on ${plural(passed, 'message')}`);
+      if (!signal.aborted && passed < (flags.count ?? 0)) {
+        throw new Failure(`only ${plural(passed, 'message')} came`, EXIT.nothing);
+      }
     });
   },
 });

@@ -1,6 +1,9 @@
 /** Runs the command `wakame`: as a process where signals, pipes or its end matter, else within this one. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
@@ -9,12 +12,23 @@ import { brokerUrl, rabbitmqManagementUrl } from '../../../../scripts/lib/broker
 import { runCommandLine } from '../../src/run.js';
 
 const loader = new URL('../../../wakame/test/support/source-loader.mjs', import.meta.url).href;
+const killedAt = new URL('./killed-at.ts', import.meta.url).href;
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
-export type BrokerName = 'rabbitmq' | 'redis';
+/** Every command is tested on each of these. */
+export const BROKERS = ['rabbitmq', 'redis', 'sqlite'] as const;
+export type BrokerName = (typeof BROKERS)[number];
 
-/** The URL of a broker; RabbitMQ's with where its lists are. */
+/** A folder that goes with the test file. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'wakame-cli-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** The URL of a broker; RabbitMQ's with where its lists are. SQLite's is a new file, which goes with the test file. */
 export function urlOf(broker: BrokerName): string {
+  if (broker === 'sqlite') return `sqlite:${temporaryFolder()}/cli.db`;
   if (broker === 'redis') return brokerUrl('redis');
   return `${brokerUrl('rabbitmq')}?manager_port=${new URL(rabbitmqManagementUrl()).port}`;
 }
@@ -34,11 +48,11 @@ export class Running {
   stderr = '';
   readonly #looks = new Set<() => void>();
 
-  constructor(args: readonly string[], url: string) {
+  /** @param imports Modules that are loaded first. */
+  constructor(args: readonly string[], environment: Readonly<Record<string, string>>, imports: readonly string[] = []) {
     const { NO_COLOR: _, FORCE_COLOR: __, WAKAME_URL: ___, ...rest } = process.env;
-    this.process = spawn(process.execPath, ['--import', loader, main, ...args], {
-      env: { ...rest, WAKAME_URL: url },
-    });
+    const options = [...imports, loader].flatMap((module) => ['--import', module]);
+    this.process = spawn(process.execPath, [...options, main, ...args], { env: { ...rest, ...environment } });
     this.process.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
       this.#look();
@@ -97,8 +111,7 @@ async function runHere(
 }
 
 /** A connection for looking behind the command, and names that are deleted at the end. */
-export function bench(prefix: string, broker: BrokerName) {
-  const url = urlOf(broker);
+export function bench(prefix: string, broker: BrokerName, url: string = urlOf(broker)) {
   const connection = new Connection(url);
   const channel = connection.channel();
   const queues: string[] = [];
@@ -122,7 +135,10 @@ export function bench(prefix: string, broker: BrokerName) {
       return stdout;
     },
     /** Starts a process. */
-    start: (...args: string[]) => new Running(args, url),
+    start: (...args: string[]) => new Running(args, { WAKAME_URL: url }),
+    /** Starts a process that kills itself before its n-th deed (killed-at.ts); for 0, one that tells how many there were. */
+    startKilledAt: (deed: number, ...args: string[]) =>
+      new Running(args, { WAKAME_URL: url, WAKAME_TEST_KILL_AT: String(deed) }, [killedAt]),
     connection,
     channel,
     /** A name whose queue is deleted at the end, should there be one. */
@@ -143,9 +159,9 @@ export function bench(prefix: string, broker: BrokerName) {
       return name;
     },
     /** Puts numbered messages into a queue. */
-    async fill(queue: string, count: number): Promise<void> {
+    async fill(queue: string, count: number, from = 0): Promise<void> {
       const producer = connection.producer();
-      await Promise.all(Array.from({ length: count }, (_, n) => producer.publish({ n }, { routingKey: queue })));
+      await Promise.all(range(count, from).map((n) => producer.publish({ n }, { routingKey: queue })));
     },
     /** The numbers in a queue, in order; they stay there. */
     async numbers(queue: string): Promise<number[]> {
