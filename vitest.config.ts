@@ -13,6 +13,7 @@ export default defineConfig({
       { find: /^@wakame\/oslo$/, replacement: source('packages/oslo/src/index.ts') },
       { find: /^wakame$/, replacement: source('packages/wakame/src/index.ts') },
       { find: /^wakame\/memory$/, replacement: source('packages/wakame/src/transports/memory/index.ts') },
+      { find: /^wakame\/otel$/, replacement: source('packages/wakame/src/otel/index.ts') },
       { find: /^wakame\/redis$/, replacement: source('packages/wakame/src/transports/redis/index.ts') },
       { find: /^wakame\/sql$/, replacement: source('packages/wakame/src/transports/sql/index.ts') },
       { find: /^wakame\/virtual$/, replacement: source('packages/wakame/src/transports/virtual/index.ts') },

@@ -45,6 +45,7 @@ const vocabulary = `${wakame}transport/message.ts`;
 const virtual = `${wakame}transports/virtual/`;
 const driverContract = `${virtual}driver.ts`;
 const wire = `${virtual}wire/`;
+const otel = `${wakame}otel/`;
 /** The layer above messaging and patterns. */
 const pidbox = `${wakame}pidbox/`;
 
@@ -123,8 +124,20 @@ export const layers: readonly Layer[] = [
     why: 'the conformance suite uses the library as its readers do, and no transport by name',
   },
   {
+    files: otel,
+    mayImport: [
+      `${wakame}tracing.ts`,
+      `${wakame}messaging/`,
+      vocabulary,
+      `${wakame}util/`,
+      `${wakame}errors.ts`,
+      '@opentelemetry/api',
+    ],
+    why: 'the bridge to OpenTelemetry listens to what tracing tells, and nothing else of the library knows of it',
+  },
+  {
     files: wakame,
-    mayImport: [`!${wakame}transports/`, `!${pidbox}`, driverContract, wire, 'node:*', 'yaml'],
+    mayImport: [`!${wakame}transports/`, `!${pidbox}`, `!${otel}`, driverContract, wire, 'node:*', 'yaml'],
     why: 'above transports/ no file names a broker',
   },
   {

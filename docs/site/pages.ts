@@ -11,7 +11,7 @@ export const sections: readonly Section[] = [
   {
     title: 'Guides',
     open: true,
-    pages: ['docs/guides/mailboxes.md'],
+    pages: ['docs/guides/mailboxes.md', 'docs/guides/tracing.md'],
   },
   {
     title: 'Beside Python',
@@ -49,6 +49,7 @@ export const sections: readonly Section[] = [
 export const modules: Readonly<Record<string, string>> = {
   wakame: 'packages/wakame/src/index.ts',
   'wakame/memory': 'packages/wakame/src/transports/memory/index.ts',
+  'wakame/otel': 'packages/wakame/src/otel/index.ts',
   'wakame/redis': 'packages/wakame/src/transports/redis/index.ts',
   'wakame/sql': 'packages/wakame/src/transports/sql/index.ts',
   'wakame/virtual': 'packages/wakame/src/transports/virtual/index.ts',

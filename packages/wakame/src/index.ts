@@ -30,6 +30,7 @@ export {
   serialization,
 } from './serialization/index.js';
 export {
+  type BrokerAddress,
   type ConnectContext,
   type ProcessContext,
   type PublishContext,

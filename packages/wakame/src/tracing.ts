@@ -17,19 +17,25 @@ import { tracingChannel } from 'node:diagnostics_channel';
 import { debuglog } from 'node:util';
 import type { Delivery, DeliveryTag } from './transport/message.js';
 
-/** One try to connect to one host. */
-export interface ConnectContext {
-  /** The transport's scheme. */
+/** Where a connection leads: to the present host, or the one that is tried. */
+export interface BrokerAddress {
+  /** The transport's scheme, such as `amqp`. */
   readonly transport: string;
   readonly host: string | undefined;
+  /** As given; undefined: the scheme's own. */
   readonly port: number | undefined;
   readonly virtualHost: string | undefined;
+}
+
+/** One try to connect to one host. */
+export interface ConnectContext extends BrokerAddress {
   /** Set when it failed. */
   error?: unknown;
 }
 
 /** A message on its way from `publish()` to its outcome. */
 export interface PublishContext {
+  readonly broker: BrokerAddress;
   readonly exchange: string;
   readonly routingKey: string;
   /**
@@ -48,21 +54,32 @@ export interface PublishContext {
 
 /** A delivery being made a message. */
 export interface ReceiveContext {
+  readonly broker: BrokerAddress;
   readonly queue: string;
+  /** Who gets it: a handler, which `wakame:process` tells of next, or whoever asked for it: a loop, `get`. */
+  readonly recipient: 'handler' | 'caller';
   readonly delivery: Delivery;
   error?: unknown;
 }
 
 /** A handler at work on a message. (The body of a `for await` loop is the application's own code: not traced.) */
 export interface ProcessContext {
+  readonly broker: BrokerAddress;
   readonly queue: string;
   readonly delivery: Delivery;
+  /**
+   * The handler is called within this. A subscriber of `start` may set it, for contexts that `start.bindStore` does not reach, and goes on
+   * with the one that it finds.
+   */
+  within?: (<R>(run: () => R) => R) | undefined;
   error?: unknown;
 }
 
 /** A message being settled. */
 export interface SettleContext {
+  readonly broker: BrokerAddress;
   readonly queue: string;
+  readonly delivery: Delivery;
   readonly deliveryTag: DeliveryTag;
   readonly outcome: 'ack' | 'reject' | 'requeue';
   /** Whether the broker still had the delivery for us. */

@@ -42,6 +42,7 @@ const wakame = `
 const exported = {
   wakame: [wakame, errors, amqpErrors],
   'wakame/memory': ['MemoryDriver memoryBroker resetMemory transportModule'],
+  'wakame/otel': ['instrument processMessage'],
   'wakame/redis': ['RedisDriver transportModule'],
   'wakame/sql': ['SqlDriver postgresqlModule sqlalchemyModule sqliteModule'],
   'wakame/virtual': ['defineVirtualTransport'],
@@ -67,6 +68,7 @@ const exported = {
 const modules: Readonly<Record<keyof typeof exported, () => Promise<object>>> = {
   wakame: () => import('wakame'),
   'wakame/memory': () => import('wakame/memory'),
+  'wakame/otel': () => import('wakame/otel'),
   'wakame/redis': () => import('wakame/redis'),
   'wakame/sql': () => import('wakame/sql'),
   'wakame/virtual': () => import('wakame/virtual'),

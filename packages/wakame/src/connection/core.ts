@@ -9,7 +9,7 @@ import {
   RecoverableConnectionError,
   TimeoutError,
 } from '../errors.js';
-import { tracing } from '../tracing.js';
+import { type BrokerAddress, tracing } from '../tracing.js';
 import type { Catalog } from '../transport/catalog.js';
 import type {
   ConnectionEvents,
@@ -86,6 +86,7 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   readonly #publicChannels = new Set<Channel>();
   readonly #beforeClose = new Set<BeforeClose>();
   #hosts: Places<BrokerHost>;
+  #broker: { readonly host: BrokerHost; readonly address: BrokerAddress } | undefined;
   #channelCount = 0;
   #defaultChannel: Channel | undefined;
   #management: Management | undefined;
@@ -363,6 +364,16 @@ export abstract class ConnectionCore extends TypedEmitter<ConnectionEventMap> im
   /** Errors after which the same channel may succeed. */
   get recoverableChannelErrors(): readonly ErrorClass[] {
     return [RecoverableChannelError];
+  }
+
+  /** Where it leads, for tracing. */
+  get broker(): BrokerAddress {
+    const { host } = this.#hosts;
+    if (this.#broker?.host !== host) {
+      const { transport, hostname, port, virtualHost } = connectionInfo(this.#settings, host);
+      this.#broker = { host, address: { transport, host: hostname, port, virtualHost } };
+    }
+    return this.#broker.address;
   }
 
   /** How this connection is set up. Holds no password: `clone()` makes an equal connection. */

@@ -178,7 +178,7 @@ export class Consumer<T = unknown> extends TypedEmitter<ConsumerEvents<T>> imple
         take: () => this.#reception.take(),
         read: ({ message, source }) => {
           this.#reception.hold(message);
-          return this.#handling.read(message, source.decoding);
+          return this.#handling.read(message, source.decoding, 'caller');
         },
         handedOut: () => this.connection.eventHandled(),
         handedBack: () => this.#closeAfterLoop(),

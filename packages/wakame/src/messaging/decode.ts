@@ -2,9 +2,9 @@ import { compression } from '../compression/index.js';
 import { DEFAULTS } from '../connection/defaults.js';
 import { DecodeError, MessagingError } from '../errors.js';
 import { type AcceptList, serialization } from '../serialization/index.js';
-import { tracing } from '../tracing.js';
+import { type ReceiveContext, tracing } from '../tracing.js';
 import { show } from '../util/check.js';
-import { deliveryOf, type Message, setDecodeError, setPayload } from './message.js';
+import { deliveryOf, type Message, setDecodeError, setPayload, tracedDelivery } from './message.js';
 import { checkReceived, type StandardSchemaV1 } from './schema.js';
 
 /** How bodies are read. */
@@ -22,12 +22,18 @@ export type DecodeFailure = MessagingError | undefined;
  * gives the schema the result. Afterwards `payload` returns it, or throws the error returned here: DECODE_FAILED,
  * CONTENT_DISALLOWED, MESSAGE_TOO_LARGE. Never throws or rejects.
  */
-export function decodeMessage(message: Message, decoding: Decoding): DecodeFailure | Promise<DecodeFailure> {
-  if (tracing.receive.hasSubscribers) {
-    const context = { queue: message.queue, delivery: deliveryOf(message) };
-    return tracing.receive.traceSync(() => decode(message, decoding), context);
-  }
-  return decode(message, decoding);
+export function decodeMessage(
+  message: Message,
+  decoding: Decoding,
+  recipient: ReceiveContext['recipient'] = 'caller',
+): DecodeFailure | Promise<DecodeFailure> {
+  if (!tracing.receive.hasSubscribers) return decode(message, decoding);
+  const context: ReceiveContext = { ...tracedDelivery(message), recipient };
+  return tracing.receive.traceSync(() => {
+    const failure = decode(message, decoding);
+    if (failure instanceof MessagingError) context.error = failure;
+    return failure;
+  }, context);
 }
 
 function decode(message: Message, { accept, schema }: Decoding): DecodeFailure | Promise<DecodeFailure> {

@@ -30,6 +30,7 @@ export async function fetchMessage<T>(
   const owner: MessageOwner = {
     queue: queue.name,
     noAck,
+    connection,
     settled: () => undefined,
     problem: (error) => connection.problem(error),
   };

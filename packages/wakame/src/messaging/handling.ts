@@ -1,11 +1,11 @@
 import { DEFAULTS } from '../connection/defaults.js';
 import type { MessagingError } from '../errors.js';
-import { debug, tracing } from '../tracing.js';
+import { debug, type ProcessContext, type ReceiveContext, tracing } from '../tracing.js';
 import { type BackoffOptions, jitteredBackoff } from '../util/backoff.js';
 import { checkOneOf, show } from '../util/check.js';
 import { Attempts, countedByBroker } from './attempts.js';
 import { type Decoding, decodeMessage } from './decode.js';
-import { deliveryOf, type Message } from './message.js';
+import { deliveryOf, type Message, tracedDelivery } from './message.js';
 
 /** `manual`: handlers settle. `auto`: acknowledged when the handler resolves, or the iterator is asked for the next. */
 export type SettleMode = 'manual' | 'auto';
@@ -86,9 +86,10 @@ export class Handling<T> {
   read(
     message: Message<T>,
     decoding: Decoding<T>,
+    recipient: ReceiveContext['recipient'],
     before: number = this.#attempts.take(deliveryOf(message)),
   ): boolean | Promise<boolean> {
-    const failure = decodeMessage(message, decoding);
+    const failure = decodeMessage(message, decoding, recipient);
     if (failure === undefined) return true;
     if (!(failure instanceof Promise)) return this.#unreadable(message, failure, before);
     return failure.then((error) => (error === undefined ? true : this.#unreadable(message, error, before)));
@@ -101,7 +102,7 @@ export class Handling<T> {
     handler: (message: Message<T>) => unknown,
   ): Promise<void> | undefined {
     const before = this.#attempts.take(deliveryOf(message));
-    const readable = this.read(message, decoding, before);
+    const readable = this.read(message, decoding, 'handler', before);
     if (readable === true) return this.#handle(message, handler, before);
     if (readable === false) return undefined;
     return readable.then((ok) => (ok ? this.#handle(message, handler, before) : undefined));
@@ -221,9 +222,12 @@ export class Handling<T> {
   }
 }
 
-function traced<T>(message: Message<T>, handler: (message: Message<T>) => unknown): unknown {
-  const context = { queue: message.queue, delivery: deliveryOf(message) };
-  return tracing.process.tracePromise(async () => handler(message), context);
+/** Calls the handler, and tells `wakame:process`. */
+export function traced<T, R>(message: Message<T>, handler: (message: Message<T>) => R | PromiseLike<R>): Promise<R> {
+  const context: ProcessContext = tracedDelivery(message);
+  return tracing.process.tracePromise(async () => {
+    return await (context.within === undefined ? handler(message) : context.within(() => handler(message)));
+  }, context);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -1,6 +1,6 @@
 import { type InspectOptions, inspect } from 'node:util';
 import { ConnectionError, DecodeError, MessageStateError, type MessagingError, StoreError } from '../errors.js';
-import { debug, type SettleContext, tracing } from '../tracing.js';
+import { type BrokerAddress, debug, type SettleContext, tracing } from '../tracing.js';
 import type { TransportChannel } from '../transport/contract.js';
 import type { BasicProperties, Delivery, DeliveryTag } from '../transport/message.js';
 import { show } from '../util/check.js';
@@ -25,6 +25,8 @@ export interface DeliveryInfo {
 
 /** Who handed a message out: it hears of what becomes of it. */
 export interface MessageOwner {
+  /** What it came by. */
+  readonly connection: { readonly broker: BrokerAddress };
   /** The queue's name. */
   readonly queue: string;
   /** The broker has forgotten the message when we get it. */
@@ -216,7 +218,7 @@ export class Message<T = unknown> {
 
   #settleTraced(state: 'ACK' | 'REJECTED' | 'REQUEUED'): Promise<boolean> {
     const outcome: SettleContext['outcome'] = state === 'ACK' ? 'ack' : state === 'REJECTED' ? 'reject' : 'requeue';
-    const context: SettleContext = { queue: this.queue, deliveryTag: this.deliveryTag, outcome };
+    const context: SettleContext = { ...tracedDelivery(this), deliveryTag: this.deliveryTag, outcome };
     return tracing.settle.tracePromise(() => this.#send(state), context);
   }
 
@@ -286,6 +288,11 @@ export const setDecodeError = fail;
 export const setReleased = release;
 /** What the transport delivered. */
 export const deliveryOf = reveal;
+
+/** What tracing channels tell of a delivery. */
+export function tracedDelivery(message: Message): { broker: BrokerAddress; queue: string; delivery: Delivery } {
+  return { broker: ownerFor(message).connection.broker, queue: message.queue, delivery: reveal(message) };
+}
 /** The incarnation that delivered the message. */
 export const settlerOf = settlerFor;
 /** Who handed the message out. */

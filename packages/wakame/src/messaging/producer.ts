@@ -183,6 +183,7 @@ export class Producer<T = unknown> extends TypedEmitter<ProducerEvents> implemen
   #publishTraced(body: T, options: PublishOptions): Promise<PublishResult> {
     const { exchange = this.exchange, routingKey = this.routingKey, messageId, correlationId } = options;
     const context: PublishContext = {
+      broker: this.#connection.broker,
       exchange: typeof exchange === 'string' ? exchange : exchange.name,
       ...{ routingKey, messageId, correlationId },
       headers: { ...options.headers },

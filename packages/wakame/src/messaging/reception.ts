@@ -328,6 +328,7 @@ export class Reception<T> {
       get queue() {
         return source.queue.name;
       },
+      connection: this.#connection,
       settled: (message, live) => {
         if (live) source.position?.settled(message.headers);
         this.#held.delete(message as Message<T>);

@@ -47,6 +47,7 @@ export function subscribe<T>(queue: Queue<T>, channel: Channel, options: Subscri
   const owner: MessageOwner = {
     queue: queue.name,
     noAck,
+    connection,
     settled: (message, live) => {
       if (live) position?.settled(message.headers);
     },

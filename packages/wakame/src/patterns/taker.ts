@@ -88,6 +88,7 @@ export class Taker<T> {
         return queue.name;
       },
       noAck: false,
+      connection,
       settled: (message) => this.#settled(message),
       problem: (error) => connection.problem(error),
     };

@@ -33,6 +33,7 @@ function handled(answer: () => boolean | Promise<boolean> = () => true, more: Pa
   };
   const owner: MessageOwner = {
     ...{ queue: 'q', noAck },
+    connection: { broker: { transport: 'none', host: undefined, port: undefined, virtualHost: undefined } },
     settled: (message, live) => log.push(`${message.state} ${live}`),
     problem: (error) => problems.push(error),
   };
