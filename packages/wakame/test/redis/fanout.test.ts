@@ -93,3 +93,29 @@ test('a queue that is gone is subscribed to no more', async () => {
   await queue.delete();
   await eventually('nobody', async () => (await say('alone', 'l')) === 0);
 });
+
+test('a queue that another process binds, or unbinds, while it is consumed hears, or no longer does', async () => {
+  const got: string[] = [];
+  const queue = new Queue('moved');
+  const consumer = connect().consumer(queue, { settle: 'auto', onMessage: ({ payload }) => got.push(`${payload}`) });
+  await consumer.consume();
+  const other = connect();
+  const exchange = new Exchange('later', { type: 'fanout' }).bind(other);
+  await exchange.declare();
+  await queue.bind(other).bindTo(exchange);
+  await heardBy(1, '/0.later');
+  await say('bound', 'later');
+  await eventually('the broadcast', () => got.length === 1);
+  await queue.bind(other).unbindFrom(exchange);
+  await heardBy(0, '/0.later');
+  await queue.bind(other).bindTo(exchange);
+  await heardBy(1, '/0.later');
+  await exchange.delete();
+  await heardBy(0, '/0.later');
+  expect(got).toEqual(['bound']);
+});
+
+/** Waits until so many patterns are listened to that fit a channel: each of them counts as one who heard. */
+function heardBy(count: number, channel: string): Promise<void> {
+  return eventually(`${count} to listen`, async () => (await raw.publish(channel, 'no message')) === count);
+}

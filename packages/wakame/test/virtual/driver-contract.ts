@@ -681,9 +681,9 @@ export function driverContract(name: string, under: DriverUnderTest): void {
         const a = await one();
         await a.declare('q');
         const now = Date.now();
-        await a.sendOne('q', 'c', { notBefore: now + 440 });
-        await a.sendOne('q', 'a', { notBefore: now + 420 });
-        await a.sendOne('q', 'b', { notBefore: now + 430 });
+        await a.sendOne('q', 'c', { notBefore: now + 1240 });
+        await a.sendOne('q', 'a', { notBefore: now + 1220 });
+        await a.sendOne('q', 'b', { notBefore: now + 1230 });
         await eventually(async () => (await a.count('q')) === 3);
         expect(texts(await a.takeFrom('q'))).toEqual(['a', 'b', 'c']);
       });

@@ -41,6 +41,8 @@ export class Fanout {
   readonly #ears = new Map<string, Ear[]>();
   /** Consumed queues with the number of their consumers. */
   readonly #consumed = new Map<string, number>();
+  /** Those of them whose bindings others tell us of. */
+  readonly #watched = new Set<string>();
   #relays: string[] = [];
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -93,6 +95,13 @@ export class Fanout {
     await this.#update((queues ?? [...this.#consumed.keys()]).filter((queue) => this.#consumed.has(queue)));
   }
 
+  /** Something was said on a channel: perhaps that a queue has other bindings. */
+  rebound(channel: string): void {
+    if (!channel.startsWith(this.#reboundPrefix)) return;
+    const queue = channel.slice(this.#reboundPrefix.length);
+    this.bindingsChanged([queue]).catch((error: unknown) => this.#options.problem(error));
+  }
+
   /** What was said on a channel. */
   heard(pattern: string, text: string): void {
     const ears = this.#ears.get(pattern);
@@ -129,6 +138,8 @@ export class Fanout {
 
   async #subscribe(queues: readonly string[]): Promise<void> {
     const { bindings, news } = this.#options;
+    // Before the bindings are read: none that comes later is missed.
+    await this.#watch(queues);
     const found = await Promise.all(
       queues.map(async (queue) =>
         this.#consumed.has(queue) ? { queue, bound: await bindings(queue) } : { queue, bound: [] },
@@ -156,6 +167,22 @@ export class Fanout {
       ...added.map((pattern) => news.call('psubscribe', pattern)),
       ...removed.map((pattern) => news.call('punsubscribe', pattern)),
     ]);
+  }
+
+  async #watch(queues: readonly string[]): Promise<void> {
+    const { news } = this.#options;
+    const channels = (some: readonly string[]) => some.map((queue) => this.#reboundPrefix + queue);
+    const added = queues.filter((queue) => this.#consumed.has(queue) && !this.#watched.has(queue));
+    const removed = queues.filter((queue) => !this.#consumed.has(queue) && this.#watched.delete(queue));
+    for (const queue of added) this.#watched.add(queue);
+    await Promise.all([
+      added.length > 0 && news.call('subscribe', ...channels(added)),
+      removed.length > 0 && news.call('unsubscribe', ...channels(removed)),
+    ]);
+  }
+
+  get #reboundPrefix(): string {
+    return `${this.#options.settings.prefix}_wakame.rebound.`;
   }
 
   #channel(exchange: string, routingKey: string): string {

@@ -125,9 +125,10 @@ export class Session {
   async #start(): Promise<void> {
     const { commands, news } = this.links;
     news.client.on('messageBuffer', (channel: Buffer, message: unknown) => {
-      if (channel.toString() === this.#wakeChannel) return this.waiting.woken(String(message));
-      if (channel.toString() === INVALIDATIONS)
-        this.waiting.changed(Array.isArray(message) ? message.map(String) : undefined);
+      const name = channel.toString();
+      if (name === this.#wakeChannel) this.waiting.woken(String(message));
+      else if (name === INVALIDATIONS) this.waiting.changed(Array.isArray(message) ? message.map(String) : undefined);
+      else this.fanout.rebound(name);
     });
     news.client.on('pmessageBuffer', (pattern: Buffer, _channel: Buffer, message: Buffer) => {
       this.fanout.heard(pattern.toString(), message.toString());

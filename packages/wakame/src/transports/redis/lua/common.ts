@@ -25,6 +25,8 @@
  *                                              W exchange.<name>    hash  see table.ts
  * ```
  *
+ * Channels: `W wake.<holder>` wakes a holder that waits for a queue; `W rebound.<queue>`: it was bound to a fanout exchange, or unbound.
+ *
  * A field of a lease: `wakame:<holder>:<request>:<number>:<step, or e|o>:<incarnation of the queue>`.
  */
 

@@ -10,6 +10,11 @@ local function touch(exchange)
   call('HSET', W .. 'exchange.' .. exchange, 'version', call('INCR', W .. 'version'))
 end
 
+-- Whoever consumes from the queue hears the exchange's broadcasts, or no longer.
+local function tellConsumers(exchange, kind, destination)
+  if kind == 'queue' and typeOf(exchange) == 'fanout' then call('PUBLISH', W .. 'rebound.' .. destination, '') end
+end
+
 local deleteExchange
 
 local function noBindingLeft(exchange)
@@ -70,6 +75,7 @@ deleteExchange = function(exchange)
   for _, field in ipairs(call('HKEYS', W .. 'bindings.' .. exchange)) do
     local b = cjson.decode(field)
     call('SREM', W .. 'bound.' .. b[1] .. '.' .. b[2], exchange)
+    tellConsumers(exchange, b[1], b[2])
   end
   call('DEL', W .. 'exchange.' .. exchange, W .. 'bindings.' .. exchange, P .. '_kombu.binding.' .. exchange)
   call('SREM', W .. 'exchanges', exchange)

@@ -71,6 +71,7 @@ while at <= #ARGV do
           call('SADD', kombu, key .. SEP .. pattern .. SEP .. destination)
         end
         touch(name)
+        tellConsumers(name, destinationType, destination)
       end
     else
       local patterns = { '' }
@@ -84,6 +85,7 @@ while at <= #ARGV do
           local b = cjson.decode(field)
           left = left or (b[1] == destinationType and b[2] == destination)
         end
+        tellConsumers(name, destinationType, destination)
         if not left then call('SREM', W .. 'bound.' .. destinationType .. '.' .. destination, name) end
         if call('EXISTS', W .. 'exchange.' .. name) == 1 then
           touch(name)
