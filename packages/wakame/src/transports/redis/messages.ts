@@ -1,40 +1,46 @@
 import { randomUUID } from 'node:crypto';
 import { DecodeError } from '../../errors.js';
 import type { StoredMessage } from '../virtual/driver.js';
-import { clampPriority, decodeEnvelope, type Envelope, encodeEnvelope } from '../virtual/wire/index.js';
+import {
+  clampPriority,
+  decodeEnvelope,
+  type Envelope,
+  type EnvelopeOptions,
+  encodeEnvelope,
+} from '../virtual/wire/index.js';
 
 /** Our own notes in an envelope: the last member of its properties. Written and read by the scripts, too. */
 export const NOTE = 'x-wakame';
 
-/** Where the tag of a copy stands, from the end: 36 characters and `"}}`. */
+/** An envelope ends with its delivery tag, a UUID, and this. */
 const AFTER_TAG = '"}}';
-const NIL = '00000000-0000-0000-0000-000000000000';
+const UUID_LENGTH = 36;
 
 /** A message as it is stored, as often as wanted: each copy has a delivery tag of its own. */
 export class EnvelopeWriter {
-  readonly #bodyEncoding: 'base64' | 'utf-8';
+  readonly #options: EnvelopeOptions;
   #last: { readonly message: StoredMessage; readonly text: string } | undefined;
 
   constructor(bodyEncoding: 'base64' | 'utf-8') {
-    this.#bodyEncoding = bodyEncoding;
+    this.#options = { bodyEncoding };
   }
 
   /** Throws ENCODE_FAILED. */
   write(message: StoredMessage): string {
-    // A message for several queues comes as several in a row.
-    if (this.#last?.message !== message) {
-      const { extra: given, ...rest } = message;
-      const { [NOTE]: _, ...extra } = given ?? {};
-      const envelope = {
-        ...rest,
-        extra: given === undefined ? undefined : extra,
-        deliveryTag: NIL,
-        redelivered: false,
-      };
-      const text = encodeEnvelope(envelope, { bodyEncoding: this.#bodyEncoding });
-      this.#last = { message, text: text.slice(0, -(NIL.length + AFTER_TAG.length)) };
-    }
-    return this.#last.text + randomUUID() + AFTER_TAG;
+    // A message for several queues comes as several in a row, which differ in their tags.
+    const text =
+      this.#last?.message === message
+        ? this.#last.text.slice(0, -(UUID_LENGTH + AFTER_TAG.length)) + randomUUID() + AFTER_TAG
+        : this.#encode(message);
+    this.#last = { message, text };
+    return text;
+  }
+
+  #encode({ body, properties, exchange, routingKey, extra: given }: StoredMessage): string {
+    const extra = given !== undefined && NOTE in given ? without(given, NOTE) : given;
+    const deliveryTag = randomUUID();
+    const envelope = { body, properties, exchange, routingKey, extra, deliveryTag, redelivered: false };
+    return encodeEnvelope(envelope, this.#options);
   }
 
   /** The message may change from now on. */
