@@ -108,6 +108,7 @@ await part('tests', runTests, ['brokers', 'peers']);
 if (filters.length === 0) {
   await check('packages', ['build', 'brokers']);
   await check('examples', ['build', 'brokers']);
+  await check('code-blocks', ['build', 'brokers']);
   await check('bench', ['build']);
   await check('chaos', ['build', 'brokers', 'peers']);
 }

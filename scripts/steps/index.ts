@@ -1,6 +1,7 @@
 import { bench } from './bench.ts';
 import { build } from './build.ts';
 import { chaos } from './chaos.ts';
+import { codeBlocks } from './code-blocks.ts';
 import { docs } from './docs.ts';
 import { examples } from './examples.ts';
 import { layers } from './layers.ts';
@@ -17,6 +18,7 @@ export const checks: ReadonlyMap<string, (options: { fix: boolean }) => Promise<
   ['docs', docs],
   ['packages', packages],
   ['examples', examples],
+  ['code-blocks', codeBlocks],
   ['chaos', chaos],
   ['bench', bench],
 ]);
