@@ -7,11 +7,39 @@ export interface Section {
 
 /** What the site has, and in which order. Paths from the root of the repository; titles are the pages' own first headings. */
 export const sections: readonly Section[] = [
-  { title: 'Start', open: true, pages: ['docs/guides/cli.md'] },
+  { title: 'Start', open: true, pages: ['docs/first-steps.md', 'docs/concepts.md', 'docs/guides/cli.md'] },
   {
     title: 'Guides',
     open: true,
-    pages: ['docs/guides/mailboxes.md', 'docs/guides/tracing.md'],
+    pages: [
+      'docs/guides/work-queues.md',
+      'docs/guides/publish-subscribe.md',
+      'docs/guides/rpc.md',
+      'docs/guides/mailboxes.md',
+      'docs/guides/delays.md',
+      'docs/guides/priorities.md',
+      'docs/guides/retries.md',
+      'docs/guides/outbox.md',
+      'docs/guides/testing.md',
+      'docs/guides/tracing.md',
+    ],
+  },
+  {
+    title: 'Coming from',
+    open: true,
+    pages: ['docs/guides/from-amqplib.md', 'docs/guides/from-kombu.md', 'docs/guides/from-celery-node.md'],
+  },
+  {
+    title: 'Transports',
+    open: true,
+    pages: [
+      'docs/transports.md',
+      'docs/transports/amqp.md',
+      'docs/guides/redis.md',
+      'docs/guides/sql.md',
+      'docs/transports/memory.md',
+      'docs/guides/writing-a-transport.md',
+    ],
   },
   {
     title: 'Beside Python',
@@ -19,27 +47,28 @@ export const sections: readonly Section[] = [
     pages: ['docs/guides/celery.md', 'docs/guides/openstack.md', 'docs/interop.md'],
   },
   {
-    title: 'Transports',
-    open: true,
-    pages: ['docs/guides/redis.md', 'docs/guides/sql.md', 'docs/guides/writing-a-transport.md'],
-  },
-  {
     title: 'In depth',
     open: true,
-    pages: ['docs/options.md', 'docs/reliability.md', 'docs/performance.md', 'docs/known-bugs-of-others.md'],
+    pages: [
+      'docs/options.md',
+      'docs/reliability.md',
+      'docs/security.md',
+      'docs/performance.md',
+      'docs/known-bugs-of-others.md',
+    ],
   },
   {
     title: 'The project',
     pages: [
       'examples/README.md',
+      'packages/wakame/README.md',
+      'packages/amqp/README.md',
+      'packages/oslo/README.md',
+      'packages/cli/README.md',
       'ARCHITECTURE.md',
       'CONTRIBUTING.md',
       'SECURITY.md',
       'CHANGELOG.md',
-      'packages/amqp/README.md',
-      'packages/wakame/README.md',
-      'packages/oslo/README.md',
-      'packages/cli/README.md',
     ],
   },
   { title: 'Decisions', pages: ['docs/decisions/*.md'] },

@@ -54,7 +54,7 @@ export function writePrograms(pages: readonly string[]): Written[] {
 function replaceUrls(text: string, name: string): string {
   const redis = process.env.WAKAME_TEST_REDIS_URL ?? '';
   return text
-    .replaceAll(/memory:\/\/(\w*)/g, (_, broker: string) => `memory://${name}${broker}`)
+    .replaceAll(/(memory:\/\/|(?:memoryBroker|resetMemory)\(')(\w*)/g, `$1${name}$2`)
     .replaceAll(
       /amqp:\/\/(guest:guest@)?localhost(:5672)?(\/\/)?(?=['"`?])/g,
       process.env.WAKAME_TEST_RABBITMQ_URL ?? '$&',

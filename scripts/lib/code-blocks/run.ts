@@ -13,12 +13,14 @@ const [folder = '', ...names] = process.argv.slice(2);
 const tasks = JSON.parse(readFileSync(join(folder, 'tasks.json'), 'utf8')) as Task[];
 const scratch = mkdtempSync(join(tmpdir(), 'wakame-code-'));
 const say = console.log;
+// What programs tell beside their output is nothing to us.
+for (const level of ['warn', 'info', 'error'] as const) console[level] = () => undefined;
 let failed = 0;
 let current = '';
 
 function fail(error: unknown): void {
   failed += 1;
-  console.error(`${current}: ${error instanceof Error ? error.stack : error}`);
+  process.stderr.write(`${current}: ${error instanceof Error ? error.stack : error}\n`);
 }
 
 process.on('uncaughtException', fail);
