@@ -27,8 +27,9 @@ class Peer:
     # -- the connection
 
     def open(self, url, options=None):
-        # A publish ends when the broker has the message, so that whoever is told next finds it there.
-        self.connection = Connection(url, transport_options={'confirm_publish': True, **(options or {})})
+        # A publish ends when the broker has the message, so that whoever is told next finds it there. SQLAlchemy would not know the option.
+        confirmed = {} if url.startswith('sqla+') else {'confirm_publish': True}
+        self.connection = Connection(url, transport_options={**confirmed, **(options or {})})
         self.connection.connect()
         self.channel = self.connection.channel()
         return {'kombu': kombu.__version__, 'amqp': amqp.__version__, 'python': sys.version.split()[0]}

@@ -2,7 +2,7 @@
  * One of several processes on one queue:
  *
  *     node fleet-child.ts <url> publish <first> <count>
- *     node fleet-child.ts <url> consume
+ *     node fleet-child.ts <url> consume [<prefetch>]
  *
  * A consumer tells of each message that it acknowledged, and of nothing else.
  */
@@ -28,7 +28,7 @@ if (role === 'publish') {
   const tell = () => handled.length > 0 && process.send?.(handled.splice(0));
   const timer = setInterval(tell, 50);
   const consumer = connection.consumer('fleet', {
-    prefetch: 100,
+    prefetch: Number(first ?? 100),
     onMessage: async (message) => {
       if (await message.ack()) handled.push(message.payload);
     },
