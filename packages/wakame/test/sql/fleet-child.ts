@@ -2,10 +2,11 @@
  * One of several processes on one queue:
  *
  *     node fleet-child.ts <url> publish <first> <count>
- *     node fleet-child.ts <url> consume [<prefetch>]
+ *     node fleet-child.ts <url> consume [<prefetch> [told]]
  *
- * A consumer tells of each message that it acknowledged, and of nothing else.
+ * With `told`, a consumer says that it is connected, and begins when it is told so. It tells of each message that it acknowledged, and of nothing else.
  */
+import { once } from 'node:events';
 import { Connection } from 'wakame';
 
 const [url = '', role, first, count] = process.argv.slice(2);
@@ -24,6 +25,12 @@ if (role === 'publish') {
   process.send?.('done');
   process.disconnect();
 } else {
+  if (count === 'told') {
+    await connection.connect();
+    const told = once(process, 'message');
+    process.send?.([]);
+    await told;
+  }
   const handled: unknown[] = [];
   const tell = () => handled.length > 0 && process.send?.(handled.splice(0));
   const timer = setInterval(tell, 50);

@@ -203,7 +203,7 @@ export class SqlDriver implements Driver {
     }
     const queues = requests.map(({ queue }) => queue);
     const worthIt = !backend.singleWriter || (await executor.submit('read', () => operations.taking.any(queues)));
-    const rows = worthIt ? await executor.submit('write', () => operations.taking.take(requests, options)) : [];
+    const rows = worthIt ? await executor.submit('take', () => operations.taking.take(requests, options)) : [];
     for (const { id, requestId } of rows) if (requestId !== undefined) this.#held.add(id);
     const asked = requests.reduce((sum, { credit }) => sum + credit, 0);
     const isAll = rows.length >= Math.min(asked, options.limit);

@@ -11,8 +11,11 @@ import type { Steps } from './steps.js';
 /** Operations that are one transaction at most: it must not take long. */
 const MOST_TOGETHER = 64;
 
+/** `take` writes, too, and waits for no row that others hold. */
+export type JobMode = Mode | 'take';
+
 interface Job {
-  readonly mode: Mode;
+  readonly mode: JobMode;
   readonly work: () => Steps<unknown>;
   readonly answer: Deferred<unknown>;
 }
@@ -32,6 +35,11 @@ const MOST_MERGED = 1000;
 export interface ExecutorOptions {
   readonly session: Session;
   readonly errors: ErrorReader;
+  /**
+   * Others lock single rows, in an order of their own: whoever holds what it took must not wait for them. A Kombu that looks for the next message has
+   * locked those before it, taken or not, and waits for the one that we hold: if we waited for one of the former, both would wait for ever.
+   */
+  readonly takesLast: boolean;
   readonly effects: Effects;
   /** Milliseconds that others may be in the way. */
   readonly timeout: number;
@@ -65,9 +73,9 @@ export class Executor {
     this.#options = options;
   }
 
-  submit<T>(mode: Mode, work: () => Steps<T>): Promise<T> {
+  submit<T>(mode: JobMode, work: () => Steps<T>): Promise<T> {
     // What is written after this is done after this.
-    if (mode === 'write') this.#merged.clear();
+    if (mode !== 'read') this.#merged.clear();
     return this.#submit(mode, work);
   }
 
@@ -100,7 +108,7 @@ export class Executor {
     }
   }
 
-  #submit<T>(mode: Mode, work: () => Steps<T>): Promise<T> {
+  #submit<T>(mode: JobMode, work: () => Steps<T>): Promise<T> {
     if (this.#state === 'ended') return Promise.reject(this.#ended);
     const answer = deferred<T>();
     this.#jobs.push({ mode, work, answer: answer as Deferred<unknown> });
@@ -143,10 +151,15 @@ export class Executor {
 
   /** Reads are not made to wait for a lock that only writing needs; those after a write come along with it. */
   #nextGroup(): Job[] {
-    const writes = this.#jobs[0]?.mode === 'write';
-    let count = 1;
-    while (count < this.#jobs.length && count < MOST_TOGETHER && (writes || this.#jobs[count]?.mode === 'read'))
+    const writes = this.#jobs[0]?.mode !== 'read';
+    let took = false;
+    let count = 0;
+    for (const { mode } of this.#jobs.slice(0, MOST_TOGETHER)) {
+      const belongs = mode === 'read' || (writes && !(mode === 'write' && took && this.#options.takesLast));
+      if (!belongs) break;
+      took ||= mode === 'take';
       count++;
+    }
     return this.#jobs.splice(0, count);
   }
 
@@ -182,7 +195,7 @@ export class Executor {
     const { session, effects, announce, committed } = this.#options;
     effects.clear();
     const [head] = group as [Job];
-    const running = session.transact(head.mode, function* () {
+    const running = session.transact(head.mode === 'read' ? 'read' : 'write', function* () {
       const results: unknown[] = [];
       for (const { work } of group) results.push(yield* work());
       if (effects.any) yield* announce(effects);

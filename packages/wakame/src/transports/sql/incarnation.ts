@@ -103,6 +103,7 @@ export class Incarnation {
     this.executor = new Executor({
       session,
       errors: backend,
+      takesLast: !backend.singleWriter,
       effects: this.#context.effects,
       timeout: options.timeout,
       announce: (effects) => announce(this.#context, effects),

@@ -40,6 +40,7 @@ export class Settling {
       allOf: `${held} WHERE l.holder = ? ORDER BY l.message_id LIMIT ?`,
       lockLapsed: `SELECT message_id AS id FROM ${names.lease} WHERE until <= ${d.now} ORDER BY until LIMIT ?${d.skipLocked}`,
       lapsed: `${held} WHERE ${d.inIds('l.message_id')}`,
+      lock: `SELECT id FROM ${names.message} WHERE ${d.inIds('id')} ORDER BY id${d.lock}`,
       release: `DELETE FROM ${names.lease} WHERE ${d.inIds('message_id')}`,
       show: `UPDATE ${names.message} SET visible = ${d.true}, version = version % 32000 + 1 WHERE ${d.inIds('id')}`,
       count: `INSERT INTO ${names.trait} (message_id, queue_id, priority, returns)
@@ -56,6 +57,7 @@ export class Settling {
 
   /** For each: whether the lease was still ours. */
   *settle(settlements: readonly { readonly lease: LeaseKey; readonly outcome: Outcome }[]): Steps<readonly boolean[]> {
+    const { dialect } = this.#context;
     const held = yield* this.#held(settlements.map(({ lease }) => lease));
     const gone: number[] = [];
     const released: Back[] = [];
@@ -74,9 +76,12 @@ export class Settling {
       else (outcome === 'release' ? released : abandoned).push(row);
       return true;
     });
-    if (gone.length + absent.length > 0) yield* this.#deleteHeld([...gone, ...absent]);
     const back = [...released, ...abandoned].map(({ id }) => id);
-    if (back.length > 0) yield* run(this.#texts.release, this.#context.dialect.list(back));
+    // In Kombu's order, as whatever locks several: neither side ever holds what the other has waited past.
+    const several = [gone, released, abandoned].filter((some) => some.length > 0).length > 1;
+    if (several && dialect.lock !== '') yield* all(this.#texts.lock, dialect.list([...gone, ...back]));
+    if (gone.length + absent.length > 0) yield* this.#deleteHeld([...gone, ...absent]);
+    if (back.length > 0) yield* run(this.#texts.release, dialect.list(back));
     yield* this.#giveBack(abandoned, true);
     yield* this.#giveBack(released, false);
     return results;
