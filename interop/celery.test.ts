@@ -19,7 +19,8 @@ import { cell, type Direction, type Unless } from './support/matrix.ts';
 import { Peer } from './support/peer.ts';
 import { capturePython, runTypeScript } from './support/programs.ts';
 
-const only: Unless = ({ peer }) => (peer === 'current' ? undefined : 'Celery 5.6 needs the current Kombu');
+const only: Unless = ({ peer, transport }) =>
+  transport.lacks?.fanout ?? (peer === 'current' ? undefined : 'Celery 5.6 needs the current Kombu');
 
 inEachColumn('Celery', define, only);
 

@@ -2,12 +2,18 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, expect } from 'vitest';
 import { Mailbox, type Node } from 'wakame';
-import { eventually, inEachColumn } from './support/bench.ts';
-import { cell } from './support/matrix.ts';
+import { type Bench, eventually, inEachColumn } from './support/bench.ts';
+import { cell, type Direction, type Unless } from './support/matrix.ts';
 import type { Peer } from './support/peer.ts';
 
-inEachColumn('Mailboxes', (bench) => {
+const unless: Unless = ({ transport }) => transport.lacks?.fanout;
+
+inEachColumn('Mailboxes', define, unless);
+
+function define(bench: Bench): void {
   const { column } = bench;
+  const mailboxCell = (direction: Direction, feature: string, run: () => Promise<void>) =>
+    cell(column, direction, feature, run, unless);
   const namespaces: string[] = [];
 
   for (const type of ['direct', 'fanout'] as const) {
@@ -41,7 +47,7 @@ inEachColumn('Mailboxes', (bench) => {
       return node;
     }
 
-    cell(column, 'Node → Python', title('call, cast, and a failing handler'), async () => {
+    mailboxCell('Node → Python', title('call, cast, and a failing handler'), async () => {
       const { namespace, ours } = open();
       const run = await pythonNode(bench.peer, namespace, 'py@a');
       const value = { list: [1, 'é😀', null, { deep: 0.5 }] };
@@ -59,7 +65,7 @@ inEachColumn('Mailboxes', (bench) => {
       expect(unknown?.error).toContain('nope');
       await ours.close();
     });
-    cell(column, 'Python → Node', title('call, cast, and a failing handler'), async () => {
+    mailboxCell('Python → Node', title('call, cast, and a failing handler'), async () => {
       const { ours, broadcast } = open();
       await using node = await nodeNode(ours, 'node@a');
       const handled: unknown[] = [];
@@ -77,7 +83,7 @@ inEachColumn('Mailboxes', (bench) => {
       expect(unknown).toEqual([{ 'node@a': { error: expect.stringContaining('nope') } }]);
     });
 
-    cell(column, 'both', title('one command to nodes of both, by all, by name, by pattern'), async () => {
+    mailboxCell('both', title('one command to nodes of both, by all, by name, by pattern'), async () => {
       const { namespace, ours } = open();
       const run = await pythonNode(bench.peer, namespace, 'py@a');
       const second = await bench.another();
@@ -118,4 +124,4 @@ inEachColumn('Mailboxes', (bench) => {
         await channel.exchangeDelete(exchange);
     }
   });
-});
+}

@@ -43,10 +43,13 @@ const typedHeaders = {
 
 const inJson: Unless = ({ transport, peer }) => {
   if (transport.native) return 'AMQP has types of its own';
-  return peer === 'old' ? 'Kombu before 5.3 has no typed values in JSON' : undefined;
+  return transport.lacks?.types ?? (peer === 'old' ? 'Kombu before 5.3 has no typed values in JSON' : undefined);
 };
 
 const inAmqp: Unless = ({ transport }) => (transport.native ? undefined : 'These are types of AMQP');
+
+const noPriorities: Unless = ({ transport }) => transport.lacks?.priorities;
+const noBindings: Unless = ({ transport }) => transport.lacks?.bindings;
 
 inEachColumn('Messages', (bench) => {
   const { column } = bench;
@@ -199,19 +202,31 @@ inEachColumn('Messages', (bench) => {
     : mixed
         .map((priority, i) => [priority, i])
         .sort(([a = 0, i = 0], [b = 0, j = 0]) => Math.floor(a / 3) - Math.floor(b / 3) || i - j);
-  cell(column, 'Node → Python', 'priorities', async () => {
-    const queue = await bench.queue({ maxPriority: 9 });
-    await Promise.all(mixed.map((priority, i) => bench.publish(queue, [priority, i], { priority })));
-    expect(bodies(await bench.peer.take(queue.name, { count: mixed.length }))).toEqual(served.map(pack));
-  });
-  cell(column, 'Python → Node', 'priorities', async () => {
-    const queue = await bench.queue({ maxPriority: 9 });
-    for (const [i, priority] of mixed.entries()) {
-      await bench.peer.call('publish', { body: pack([priority, i]), routing_key: queue.name, priority });
-    }
-    const messages = await take(bench.connection, queue, mixed.length);
-    expect(messages.map(({ payload }) => payload)).toEqual(served);
-  });
+  cell(
+    column,
+    'Node → Python',
+    'priorities',
+    async () => {
+      const queue = await bench.queue({ maxPriority: 9 });
+      await Promise.all(mixed.map((priority, i) => bench.publish(queue, [priority, i], { priority })));
+      expect(bodies(await bench.peer.take(queue.name, { count: mixed.length }))).toEqual(served.map(pack));
+    },
+    noPriorities,
+  );
+  cell(
+    column,
+    'Python → Node',
+    'priorities',
+    async () => {
+      const queue = await bench.queue({ maxPriority: 9 });
+      for (const [i, priority] of mixed.entries()) {
+        await bench.peer.call('publish', { body: pack([priority, i]), routing_key: queue.name, priority });
+      }
+      const messages = await take(bench.connection, queue, mixed.length);
+      expect(messages.map(({ payload }) => payload)).toEqual(served);
+    },
+    noPriorities,
+  );
 
   cell(
     column,
@@ -224,7 +239,8 @@ inEachColumn('Messages', (bench) => {
       await eventually(() => bench.peer.call('size', { queue: queue.name })).toBe(1);
       expect(bodies(await bench.peer.take(queue.name))).toEqual([pack('stays')]);
     },
-    ({ transport }) => (transport.native ? undefined : 'Kombu does not look at the expiration of messages in Redis'),
+    ({ transport }) =>
+      transport.native ? undefined : `Kombu does not look at the expiration of messages in ${transport.title}`,
   );
   cell(
     column,
@@ -240,20 +256,27 @@ inEachColumn('Messages', (bench) => {
       const [message] = await take(bench.connection, queue);
       expect(message?.payload).toBe('stays');
     },
-    ({ transport }) => (transport.native ? undefined : 'Kombu does not write into Redis when a message was published'),
+    ({ transport }) =>
+      transport.native ? undefined : `Kombu does not write into ${transport.title} when a message was published`,
   );
 
-  cell(column, 'Node → Python', 'mandatory', async () => {
-    const exchange = new Exchange(bench.exchangeName(), { type: 'direct' }).bind(bench.connection);
-    await exchange.declare();
-    const name = bench.queueName();
-    const publish = () => bench.publish('red', 1, { exchange, mandatory: true });
-    await expect(publish()).rejects.toMatchObject({ code: 'UNROUTABLE' });
-    const bound = { name, routing_key: 'red', exchange: { name: exchange.name, type: 'direct' } };
-    await bench.peer.call('declare', { queue: bound });
-    await publish();
-    expect(await bench.peer.take(name)).toHaveLength(1);
-  });
+  cell(
+    column,
+    'Node → Python',
+    'mandatory',
+    async () => {
+      const exchange = new Exchange(bench.exchangeName(), { type: 'direct' }).bind(bench.connection);
+      await exchange.declare();
+      const name = bench.queueName();
+      const publish = () => bench.publish('red', 1, { exchange, mandatory: true });
+      await expect(publish()).rejects.toMatchObject({ code: 'UNROUTABLE' });
+      const bound = { name, routing_key: 'red', exchange: { name: exchange.name, type: 'direct' } };
+      await bench.peer.call('declare', { queue: bound });
+      await publish();
+      expect(await bench.peer.take(name)).toHaveLength(1);
+    },
+    noBindings,
+  );
   cell(
     column,
     'Python → Node',
@@ -268,7 +291,8 @@ inEachColumn('Messages', (bench) => {
       expect(await publish()).toEqual([]);
       expect(await take(bench.connection, queue)).toHaveLength(1);
     },
-    ({ transport }) => (transport.native ? undefined : 'Kombu drops what has no queue in Redis, mandatory or not'),
+    ({ transport }) =>
+      transport.native ? undefined : `Kombu drops what has no queue in ${transport.title}, mandatory or not`,
   );
 });
 

@@ -13,6 +13,8 @@ import { runTypeScript } from './support/programs.ts';
 
 inEachColumn('Settling', (bench) => {
   const { column } = bench;
+  /** What Kombu says of a message that ours gave back. */
+  const flagged = column.transport.lacks?.flag === undefined;
   const size = (queue: Queue) => queue.queueDeclare({ passive: true }).then(({ messageCount }) => messageCount);
   const isEmpty = (queue: Queue) => eventually(() => size(queue)).toBe(0);
 
@@ -48,7 +50,7 @@ inEachColumn('Settling', (bench) => {
     expect(message.redelivered).toBe(false);
     await message.requeue();
     const [again] = await bench.peer.take(queue.name);
-    expect([again?.body, again?.redelivered]).toEqual([pack('again'), true]);
+    expect([again?.body, again?.redelivered]).toEqual([pack('again'), flagged]);
     expect(unpacked(again?.headers)).toMatchObject({ object: expect.arrayContaining([['kept', pack(1)]]) });
     expect(unpacked(again?.properties)).toMatchObject({ object: expect.arrayContaining([['message_id', pack('m1')]]) });
     await isEmpty(queue);
@@ -85,7 +87,7 @@ inEachColumn('Settling', (bench) => {
       child.kill('SIGKILL');
       await once(child, 'close');
       const [again] = await own.peer.take(queue.name, { timeout: 15 });
-      expect([again?.body, again?.redelivered]).toEqual([pack('survives'), true]);
+      expect([again?.body, again?.redelivered]).toEqual([pack('survives'), flagged]);
       await isEmpty(queue);
     }),
   );
@@ -105,6 +107,7 @@ inEachColumn('Settling', (bench) => {
       await again.ack();
       await isEmpty(queue);
     }),
+    ({ transport }) => transport.lacks?.hold,
   );
 
   cell(column, 'Node → Python', 'what a consumer had not settled goes back when it ends', async () => {
@@ -117,7 +120,7 @@ inEachColumn('Settling', (bench) => {
     await held[1]?.ack();
     await consumer.close();
     const again = await bench.peer.take(queue.name, { count: 2 });
-    expect(again.map(({ redelivered }) => redelivered)).toEqual([true, true]);
+    expect(again.map(({ redelivered }) => redelivered)).toEqual([flagged, flagged]);
     expect(new Set(bodies(again))).toEqual(new Set([pack(1), pack(3)]));
     await isEmpty(queue);
   });
@@ -143,7 +146,7 @@ inEachColumn('Settling', (bench) => {
       expect(byPython.headers['x-death']).toMatchObject([{ count: 1, queue: queue.name, time: expect.any(Date) }]);
       await byPython.ack();
     },
-    ({ transport }) => (transport.native ? undefined : 'Kombu has no dead letters in Redis'),
+    ({ transport }) => (transport.native ? undefined : `Kombu has no dead letters in ${transport.title}`),
   );
 
   cell(column, 'Node → Python', 'purge and size', async () => {
@@ -181,7 +184,9 @@ inEachColumn('Settling', (bench) => {
     await expect(ours.getNoWait()).rejects.toMatchObject({ code: 'EMPTY' });
     await ours.put(1);
     await bench.peer.call('simple_put', { name, body: pack(2) });
-    expect(await bench.peer.call('simple_clear', { name })).toBe(2);
+    // Where it takes for good, the row of what it took is still there, and counts.
+    const left = column.transport.lacks?.hold === undefined ? 0 : 1;
+    expect(await bench.peer.call('simple_clear', { name })).toBe(2 + left);
     await bench.peer.call('simple_put', { name, body: pack(3) });
     expect(await ours.clear()).toBe(1);
     await bench.peer.call('simple_close', { name });

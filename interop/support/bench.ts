@@ -56,7 +56,8 @@ export class Bench {
 
   async open(): Promise<void> {
     this.#connection = new Connection(this.url);
-    [this.#peer] = await Promise.all([this.another(), this.#connection.connect()]);
+    await this.#connection.connect();
+    this.#peer = await this.another();
   }
 
   /** A further Python process. */

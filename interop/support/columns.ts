@@ -1,4 +1,7 @@
 /** The columns of the matrix: each transport with each generation of Python packages. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { brokerUrl } from '../../scripts/lib/brokers/environment.ts';
 import { type PeerName, peerVersion } from '../../scripts/lib/peers/index.ts';
 
@@ -12,13 +15,18 @@ export interface Transport {
   /** Whether its messages are AMQP's own, or Kombu's envelope in a store. */
   readonly native: boolean;
   readonly peers: readonly PeerName[];
-  /** Where the tests are, when not where the URL of the broker says. */
-  readonly place?: (url: string) => string;
+  /** Where the two sides connect, when not both where the URL of the broker says. */
+  readonly ends?: () => Endpoints;
+  /** What Kombu has elsewhere and not here, with the reason that the page gives. */
+  readonly lacks?: Readonly<Partial<Record<KombuFeature, string>>>;
   /** Where the survivor soon gives up the other side, which has taken a message and is gone: ends that harm nobody else. */
-  readonly impatient?: (url: string, survivor: Side) => Endpoints;
+  readonly impatient?: (ends: Endpoints, survivor: Side) => Endpoints;
 }
 
 export type Side = 'Node' | 'Python';
+
+/** `flag`: that a message which came back says so. `hold`: that a message taken is held, not gone. `types`: more than JSON's in an envelope. */
+export type KombuFeature = 'bindings' | 'fanout' | 'priorities' | 'flag' | 'hold' | 'types';
 
 /** Where the two sides of a test connect. */
 export interface Endpoints {
@@ -36,6 +44,21 @@ export interface Column {
   readonly versions: string;
 }
 
+const onDatabase = {
+  native: false,
+  // Kombu's transport for databases has not changed between these.
+  peers: ['current'],
+  lacks: {
+    bindings: 'Kombu keeps bindings to its process on a database: it publishes to queues by their names',
+    fanout: 'Kombu has no fanout on a database, and without it no mailboxes',
+    priorities: 'Kombu has no priorities on a database',
+    flag: 'Kombu does not see on a database that a message came back',
+    types: 'Kombu has no typed values in the envelopes of a database',
+    hold: 'What Kombu takes on a database it takes for good',
+  },
+  impatient: ({ node, python }: Endpoints) => ({ node: `${node}?lease=1`, python }),
+} satisfies Partial<Transport>;
+
 const transports: readonly Transport[] = [
   {
     name: 'rabbitmq',
@@ -51,16 +74,52 @@ const transports: readonly Transport[] = [
     native: false,
     peers: ['current', 'previous', 'old'],
     // Whoever sweeps a database takes from everybody in it: the impatient have one of their own.
-    place: (url) => new URL('/6', url).href,
-    impatient: (url, survivor) => {
-      const database = new URL('/7', url).href;
+    ends: () => at(new URL('/6', brokerUrl('redis')).href),
+    impatient: (_, survivor) => {
+      const database = new URL('/7', brokerUrl('redis')).href;
       if (survivor === 'Python') {
         return { node: `${database}?lease=600`, python: database, pythonOptions: { visibility_timeout: 1 } };
       }
       return { node: `${database}?visibility_timeout=1&unacked_restore_interval=0.2`, python: database };
     },
   },
+  {
+    ...onDatabase,
+    name: 'sqlite',
+    title: 'SQLite',
+    client: { distribution: 'SQLAlchemy', title: 'SQLAlchemy' },
+    ends: () => {
+      const file = join(folder(), 'interop.db');
+      return { node: `sqlite:${file}`, python: `sqla+sqlite:///${file}` };
+    },
+  },
+  {
+    ...onDatabase,
+    name: 'postgresql',
+    title: 'PostgreSQL',
+    client: { distribution: 'psycopg2-binary', title: 'SQLAlchemy, psycopg2' },
+    ends: () => {
+      const url = brokerUrl('postgresql');
+      return { node: url, python: url.replace(/^postgres(ql)?:/, 'sqla+postgresql+psycopg2:') };
+    },
+  },
 ];
+
+function at(url: string): Endpoints {
+  return { node: url, python: url };
+}
+
+let made: string | undefined;
+
+/** A folder of this process's own. */
+function folder(): string {
+  if (made === undefined) {
+    const path = mkdtempSync(join(tmpdir(), 'wakame-interop-'));
+    process.once('exit', () => rmSync(path, { recursive: true, force: true }));
+    made = path;
+  }
+  return made;
+}
 
 /** The columns of the tests with Kombu. */
 export const columns: readonly Column[] = transports.flatMap((transport) =>
@@ -97,12 +156,12 @@ export function columnsBeside(key: string): readonly Column[] {
 }
 
 /** Where a column's tests connect. */
-export function endpointsOf({ name, place = (url) => url }: Transport): Endpoints {
-  const url = place(brokerUrl(name));
-  return { node: url, python: url };
+export function endpointsOf({ name, ends = () => at(brokerUrl(name)) }: Transport): Endpoints {
+  return ends();
 }
 
 /** The same, where the survivor soon gives up a taker who is gone. */
 export function impatientEndpointsOf(transport: Transport, survivor: Side): Endpoints {
-  return transport.impatient?.(brokerUrl(transport.name), survivor) ?? endpointsOf(transport);
+  const ends = endpointsOf(transport);
+  return transport.impatient?.(ends, survivor) ?? ends;
 }
