@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type Consumer, type Mailbox, PyDateTime } from 'wakame';
 import {
   TaskClient,
@@ -13,6 +13,8 @@ import {
   workerEvents,
   workerMailbox,
 } from '../examples/celery/celery.ts';
+import { celeryCommands } from '../packages/cli/src/celery.ts';
+import { runHere } from '../packages/cli/test/support/command.ts';
 import { type Bench, eventually, inEachColumn, pack, unpacked } from './support/bench.ts';
 import { CeleryWorker } from './support/celery.ts';
 import { cell, type Direction, type Unless } from './support/matrix.ts';
@@ -219,6 +221,81 @@ function define(bench: Bench): void {
       child.kill('SIGINT');
       expect(await once(child, 'close')).toEqual([0, null]);
     }
+  });
+
+  describe('the command wakame celery', () => {
+    let second: CeleryWorker;
+    beforeAll(async () => {
+      const own = bench.queueName('cli');
+      bench.deleteExchange(own);
+      second = new CeleryWorker(column.peer, bench.pythonUrl, own);
+      await second.ready(workers);
+    });
+    afterAll(() => second?.stop());
+    const wakame = (...words: string[]) => {
+      const options = ['--destination', second.hostname, '--timeout', '10s', '--json'];
+      return runHere(bench.url, ['celery', ...words, ...options]);
+    };
+    const ask = async (...words: string[]) => {
+      const { code, stdout, stderr } = await wakame(...words);
+      expect([code, stderr]).toEqual([0, '']);
+      const [{ hostname, value }] = JSON.parse(stdout) as [{ hostname: string; value: unknown }];
+      expect(hostname).toBe(second.hostname);
+      return value;
+    };
+
+    it('knows the commands of a worker and their arguments', async () => {
+      const program = `
+import json
+from celery.worker.control import Panel
+print(json.dumps([[meta.type, name, [arg for arg, kind in meta.args or []] + (['…' + meta.variadic] if meta.variadic else [])]
+                  for name, meta in Panel.meta.items()]))`;
+      const known = JSON.parse(await capturePython(column.peer, ['-c', program])) as ['inspect', string, string[]][];
+      for (const [kind, name, args] of known) {
+        // Of workers among themselves; and headers, which look like options here.
+        if (name === 'hello' || name === 'election' || name === 'revoke_by_stamped_headers') continue;
+        const ours = celeryCommands[kind][name]?.map((arg) => arg.replace('#', ''));
+        expect(ours, `${kind} ${name}`).toEqual(args);
+      }
+    });
+    it('asks', async () => {
+      expect(await ask('inspect', 'ping')).toEqual({ ok: 'pong' });
+      expect(await ask('inspect', 'stats')).toMatchObject({ pid: expect.any(Number) });
+      expect(await ask('inspect', 'registered')).toContain('tasks.add');
+      expect(await ask('inspect', 'active')).toEqual([]);
+      expect(await ask('inspect', 'active_queues')).toMatchObject([{ name: second.queue }]);
+    });
+    it('commands', async () => {
+      const done = { ok: 'new rate limit set successfully' };
+      expect(await ask('control', 'rate_limit', 'tasks.limited', '1/h')).toEqual(done);
+      expect(await ask('inspect', 'registered', 'rate_limit')).toContain('tasks.limited [rate_limit=1/h]');
+      const ids = [randomUUID(), randomUUID()];
+      expect(await ask('control', 'revoke', ...ids)).toHaveProperty('ok');
+      expect(await ask('inspect', 'revoked')).toEqual(expect.arrayContaining(ids));
+      const tasks = ids.map((id) => client.send('tasks.add', [1, 1], { queue: second.queue, id }));
+      for (const task of tasks) {
+        await expect((await task).result).rejects.toMatchObject({ result: { status: 'REVOKED' } });
+      }
+    });
+    it('tells of what a worker refuses, by exit code 1', async () => {
+      const { code, stdout, stderr } = await wakame('control', 'rate_limit', 'tasks.none', '1/h');
+      expect(JSON.parse(stdout)).toEqual([{ hostname: second.hostname, error: expect.stringMatching(/unknown task/) }]);
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/answered with an error/)]);
+    });
+    it('shuts a worker down; then nobody answers', async () => {
+      expect(await ask('control', 'shutdown')).toEqual({ ok: 'told to shut down' });
+      expect(await second.exited()).toBe(0);
+      const { code } = await runHere(bench.url, [
+        'celery',
+        'control',
+        'shutdown',
+        '-d',
+        second.hostname,
+        '-t',
+        '500ms',
+      ]);
+      expect(code).toBe(3);
+    });
   });
 
   test('Node → Python', 'shutdown', async () => {

@@ -2,16 +2,16 @@
 import { UsageError } from './exit-codes.js';
 import { table, value } from './parse.js';
 
-/** `…name` takes all that is left, as a list. */
+/** Arguments are text. `#name` is read as JSON; `…name` takes all that is left, as a list. */
 export const celeryCommands: Readonly<Record<'inspect' | 'control', Readonly<Record<string, readonly string[]>>>> = {
   inspect: {
     active: [],
     active_queues: [],
     clock: [],
-    conf: ['with_defaults'],
-    memdump: ['samples'],
+    conf: ['#with_defaults'],
+    memdump: ['#samples'],
     memsample: [],
-    objgraph: ['num', 'max_depth', 'type'],
+    objgraph: ['type', '#num', '#max_depth'],
     ping: [],
     query_task: ['…ids'],
     registered: ['…taskinfoitems'],
@@ -23,20 +23,21 @@ export const celeryCommands: Readonly<Record<'inspect' | 'control', Readonly<Rec
   },
   control: {
     add_consumer: ['queue', 'exchange', 'exchange_type', 'routing_key'],
-    autoscale: ['max', 'min'],
+    autoscale: ['#max', '#min'],
     cancel_consumer: ['queue'],
     disable_events: [],
     election: ['id', 'topic', 'action'],
     enable_events: [],
     heartbeat: [],
-    pool_grow: ['n'],
+    pool_grow: ['#n'],
     pool_restart: [],
-    pool_shrink: ['n'],
+    pool_shrink: ['#n'],
     rate_limit: ['task_name', 'rate_limit'],
-    revoke: ['task_id'],
+    revoke: ['…task_id'],
+    revoke_by_stamped_headers: [],
     shutdown: [],
-    terminate: ['signal', 'task_id'],
-    time_limit: ['task_name', 'soft', 'hard'],
+    terminate: ['signal', '…task_id'],
+    time_limit: ['task_name', '#soft', '#hard'],
   },
 };
 
@@ -58,10 +59,11 @@ export function celeryArguments(
     const rest = inOrder.slice(at);
     if (rest.length === 0) break;
     if (name.startsWith('…')) found[name.slice(1)] = rest;
-    else found[name] = value(rest[0] ?? '');
+    else if (name.startsWith('#')) found[name.slice(1)] = value(rest[0] ?? '');
+    else found[name] = rest[0];
   }
   if (inOrder.length > names.length && names.at(-1)?.startsWith('…') !== true) {
-    const takes = names.length === 0 ? 'none in order: use key=value' : names.join(', ');
+    const takes = names.length === 0 ? 'none in order: use key=value' : names.join(', ').replaceAll('#', '');
     throw new UsageError(`'${inOrder[names.length]}' is an argument too many; '${command}' takes ${takes}`);
   }
   const named = table(

@@ -66,7 +66,16 @@ describe('the readers of a command line', () => {
       task_name: 'tasks.add',
       rate_limit: '10/m',
     });
-    expect(celeryArguments('control', 'revoke', ['id', 'terminate=true'])).toEqual({ task_id: 'id', terminate: true });
+    expect(celeryArguments('control', 'revoke', ['1', 'b', 'terminate=true'])).toEqual({
+      task_id: ['1', 'b'],
+      terminate: true,
+    });
+    expect(celeryArguments('control', 'cancel_consumer', ['5'])).toEqual({ queue: '5' });
+    expect(celeryArguments('control', 'pool_grow', ['5'])).toEqual({ n: 5 });
+    expect(celeryArguments('control', 'terminate', ['KILL', 'a', 'b'])).toEqual({
+      signal: 'KILL',
+      task_id: ['a', 'b'],
+    });
     expect(celeryArguments('inspect', 'query_task', ['a', 'b'])).toEqual({ ids: ['a', 'b'] });
     expect(celeryArguments('control', 'of_my_own', ['x=1'])).toEqual({ x: 1 });
     expect(() => celeryArguments('control', 'shutdown', ['now'])).toThrow(/one too many|too many/);

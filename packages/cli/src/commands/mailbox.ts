@@ -17,6 +17,8 @@ interface MailboxFlags extends Flags {
   readonly type: 'direct' | 'fanout';
 }
 
+type Answer = Pick<Reply, 'hostname' | 'value' | 'error'>;
+
 interface CallFlags {
   readonly timeout?: number | undefined;
   readonly limit?: number | undefined;
@@ -62,9 +64,7 @@ export const broadcast = buildCommand({
   func(this: Context, flags: MailboxFlags, ...[mailbox = '', command = '', ...args]: string[]) {
     return withConnection(this, flags, async ({ connection, out, signal }) => {
       await using(new Mailbox(mailbox, { type: flags.type, connection }), async (box) => {
-        const { destination, pattern } = flags;
-        const to = destination === undefined ? { pattern } : { destination };
-        await box.broadcast(command, { arguments: table(args.map(pair)), ...to, signal });
+        await box.broadcast(command, { arguments: table(args.map(pair)), ...nodesOf(flags), signal });
       });
       await out.result({ sent: command }, () => `sent ${command}`);
     });
@@ -132,7 +132,9 @@ function celeryCommand(kind: 'inspect' | 'control') {
     func(this: Context, flags: Flags & CallFlags, ...[command = '', ...args]: string[]) {
       return withConnection(this, flags, (session) => {
         const mailbox = new Mailbox('celery', { type: 'fanout', connection: session.connection });
-        return ask(session, mailbox, flags, command, celeryArguments(kind, command, args));
+        const named = celeryArguments(kind, command, args);
+        if (command === 'shutdown') return shutDown(session, mailbox, flags);
+        return ask(session, mailbox, flags, command, named);
       });
     },
   });
@@ -144,17 +146,38 @@ export const celery = buildRouteMap({
 });
 
 async function ask(
-  { out, signal }: Connected,
+  session: Connected,
   mailbox: Mailbox,
   flags: Flags & CallFlags,
   command: string,
   args: Record<string, unknown> | undefined,
 ): Promise<void> {
-  const { destination, pattern, timeout, limit } = flags;
-  const replies = await using(mailbox, (box) => {
-    const to = destination === undefined ? { pattern } : { destination };
-    return box.broadcast(command, { arguments: args, reply: true, ...to, timeout, limit, signal });
+  const { timeout, limit } = flags;
+  const options = { arguments: args, reply: true, ...nodesOf(flags), timeout, limit, signal: session.signal } as const;
+  await print(session, await using(mailbox, (box) => box.broadcast(command, options)));
+}
+
+/** A worker that shuts down does not answer: who is there is asked before. */
+async function shutDown(session: Connected, mailbox: Mailbox, flags: Flags & CallFlags): Promise<void> {
+  const { timeout, limit } = flags;
+  const { signal } = session;
+  const told = await using(mailbox, async (box) => {
+    const there = await box.broadcast('ping', { reply: true, ...nodesOf(flags), timeout, limit, signal });
+    const destination = there.map(({ hostname }) => hostname);
+    if (destination.length > 0) await box.broadcast('shutdown', { destination, signal });
+    return destination;
   });
+  await print(
+    session,
+    told.map((hostname) => ({ hostname, value: { ok: 'told to shut down' } })),
+  );
+}
+
+function nodesOf({ destination, pattern }: Flags): Pick<Flags, 'destination' | 'pattern'> {
+  return destination === undefined ? { pattern } : { destination };
+}
+
+async function print({ out }: Connected, replies: readonly Answer[]): Promise<void> {
   if (out.json) await out.line(toJson(replies.map(plain)));
   else for (const reply of replies) await out.line(human(out.colors, reply));
   if (replies.length === 0) throw new Failure('nobody answered', EXIT.nothing);
@@ -162,11 +185,11 @@ async function ask(
   if (failed.length > 0) throw new Failure(`${failed.length} of ${replies.length} answered with an error`);
 }
 
-function plain({ hostname, value, error }: Reply): object {
+function plain({ hostname, value, error }: Answer): object {
   return error === undefined ? { hostname, value } : { hostname, error };
 }
 
-function human({ bold, red }: Connected['out']['colors'], { hostname, value, error }: Reply): string {
+function human({ bold, red }: Connected['out']['colors'], { hostname, value, error }: Answer): string {
   const text = (thing: unknown) =>
     typeof thing === 'string' ? thing : JSON.stringify(JSON.parse(toJson(thing) ?? 'null'), null, 2);
   return `${bold(printable(hostname))}  ${error === undefined ? printable(text(value), { lines: true }) : red(printable(text(error), { lines: true }))}`;

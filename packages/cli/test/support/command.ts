@@ -88,7 +88,7 @@ export class Running {
 }
 
 /** Runs a command to its end within this process, which spares the time to start one. */
-async function runHere(
+export async function runHere(
   url: string,
   args: readonly string[],
   options: { readonly input?: string | Uint8Array } = {},
