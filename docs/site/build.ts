@@ -89,6 +89,7 @@ function options(): Partial<TypeDocOptions> {
     readme: path('README.md'),
     router: 'wakame',
     customCss: path('docs/site/style.css'),
+    favicon: path('docs/site/favicon.svg'),
     basePath: root,
     displayBasePath: root,
     disableGit: true,

@@ -1,4 +1,5 @@
 import { bench } from './bench.ts';
+import { browser } from './browser.ts';
 import { build } from './build.ts';
 import { chaos } from './chaos.ts';
 import { codeBlocks } from './code-blocks.ts';
@@ -16,6 +17,7 @@ export const checks: ReadonlyMap<string, (options: { fix: boolean }) => Promise<
   ['build', build],
   ['types', types],
   ['docs', docs],
+  ['browser', browser],
   ['packages', packages],
   ['examples', examples],
   ['code-blocks', codeBlocks],
