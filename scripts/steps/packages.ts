@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
+import { programsOf } from '../lib/code-blocks/blocks.ts';
 import { CommandFailed, capture } from '../lib/command.ts';
 import { node, tool } from '../lib/tools.ts';
 import { root } from '../setup.mjs';
@@ -151,6 +152,7 @@ async function failedPrograms(packed: readonly Packed[], app: string): Promise<s
       await attempt(`wakame ping on Node ${version}`, executable, [wakame, '-u', url, 'ping', '--json']);
     }
   }
+  await attemptFirstSteps(app, attempt);
   typesOfNode(join(root, 'node_modules', '@types', 'node'));
   await attempt('types', 'tsc', ['-p', 'tsconfig.json']);
   const older = join(await tool('typescript', olderTypeScript), 'bin', 'tsc');
@@ -158,6 +160,31 @@ async function failedPrograms(packed: readonly Packed[], app: string): Promise<s
   typesOfNode(await tool('@types/node', newestNodeTypes));
   await attempt(`types with those of Node ${newestNodeTypes}`, 'tsc', ['-p', 'tsconfig.json']);
   return failures;
+}
+
+/** What newcomers are told to do: the programs, and the commands in their order. `npm install` is what was done already. */
+async function attemptFirstSteps(
+  app: string,
+  attempt: (what: string, command: string, args: string[]) => Promise<void>,
+): Promise<void> {
+  for (const page of ['README.md', 'docs/first-steps.md']) {
+    for (const program of programsOf(page).filter(({ run }) => run)) {
+      const file = `newcomer-${program.line}.ts`;
+      writeFileSync(join(app, file), program.lines.map(({ text }) => text).join('\n'));
+      await attempt(`${page}:${program.line}`, process.execPath, [file]);
+    }
+    const lines = Array.from(read(join(root, page)).matchAll(/^```sh\n(.*?)^```/gms), ([, block = '']) => block);
+    const commands = lines
+      .join('')
+      .split('\n')
+      .filter((line) => /^(export|wakame|npx) /.test(line));
+    if (commands.length > 0) {
+      await attempt(`the commands of ${page}`, 'bash', [
+        '-ec',
+        `PATH=$PWD/node_modules/.bin:$PATH\n${commands.join('\n')}`,
+      ]);
+    }
+  }
 }
 
 function said(error: unknown): string {
