@@ -14,7 +14,14 @@ export {
   NotificationListener,
 } from './notify/listener.js';
 export type { Notification, NotificationMetadata, Priority } from './notify/message.js';
-export { type NotificationDriver, Notifier, type NotifierOptions, type NotifyOptions } from './notify/notifier.js';
+export {
+  type NotificationDriver,
+  type NotificationSink,
+  Notifier,
+  type NotifierOptions,
+  type NotifyOptions,
+} from './notify/notifier.js';
+export type { RoutingConfig, RoutingRule } from './notify/routing.js';
 export type { OsloOptions, OsloSettings } from './options.js';
 export { type AccessPolicy, expose } from './rpc/access.js';
 export {

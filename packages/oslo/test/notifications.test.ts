@@ -7,7 +7,7 @@ import {
   NotificationFilter,
   NotificationListener,
   Notifier,
-  type Transport,
+  Transport,
 } from '@wakame/oslo';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -222,5 +222,75 @@ describe.each(buses)('notifications over $name', ({ url }) => {
     expect(() => new Notifier(transport, { driver: 'messaging3' as never })).toThrow("did you mean 'messaging'?");
     expect(() => new NotificationListener(transport, [{ topic: 't' }], [{}])).toThrow('priority');
     expect(() => new NotificationListener(transport, [], [{ info: () => undefined }])).toThrow('target');
+  });
+});
+
+describe('routing', () => {
+  const transport = new Transport('fake://');
+  const config = {
+    group_1: {
+      log: { accepted_priorities: ['WARN', 'err*'] },
+      billing: { accepted_events: ['instance.*', 'volume.?'], accepted_priorities: ['info'] },
+    },
+    group_2: { log: { accepted_events: ['identity.*'] }, all: {} },
+    group_3: { log: { accepted_events: ['identity.user'] }, never: { accepted_events: [] }, noop: null },
+    group_4: null,
+  };
+  const taken: string[] = [];
+  const sink =
+    (name: string) =>
+    (priority: string, { eventType }: Notification) => {
+      taken.push(`${name} ${priority} ${eventType}`);
+    };
+  const routed = Object.fromEntries(['log', 'billing', 'all', 'never'].map((name) => [name, sink(name)]));
+  const notifier = new Notifier(transport, { driver: 'routing', routing: config, routed });
+
+  test('each driver gets once what any of its rules accepts; a rule accepts what satisfies all of it', async () => {
+    await notifier.warn('volume.a', null);
+    await notifier.info('volume.a', null);
+    await notifier.info('volume.ab', null);
+    await notifier.info('identity.user', null);
+    await notifier.debug('instance.create', null);
+    expect(taken.toSorted()).toEqual([
+      ...['all debug instance.create', 'all info identity.user', 'all info volume.a', 'all info volume.ab'],
+      ...['all warn volume.a', 'billing info volume.a', 'log info identity.user', 'log warn volume.a'],
+    ]);
+  });
+
+  test('beside other drivers, to the broker, and nowhere', async () => {
+    await using bus = new Transport('fake:///routing');
+    const [heard, also]: [string[], string[]] = [[], []];
+    const info = ({ eventType }: Notification) => void heard.push(String(eventType));
+    await new NotificationListener(bus, [{ topic: 'routed' }], [{ info }]).start();
+    const routing = { g: { messagingv2: { accepted_events: ['yes'] } } };
+    const driver = ['routing' as const, (_: string, { eventType }: Notification) => also.push(String(eventType))];
+    const some = new Notifier(bus, { driver, routing, topics: 'routed' }).prepare({ publisherId: 'p' });
+    await some.info('no', null);
+    await some.info('yes', null);
+    await eventually(() => heard).toEqual(['yes']);
+    expect(also).toEqual(['no', 'yes']);
+    const enabled = (options: object) => new Notifier(bus, { driver: 'routing', routing: null, ...options }).isEnabled;
+    expect([enabled({}), enabled({ routing: { g: { noop: {} } } }), enabled({ routing })]).toEqual([
+      false,
+      false,
+      true,
+    ]);
+  });
+
+  test('what is no configuration says where', () => {
+    const make = (routing: unknown) => () => new Notifier(transport, { driver: 'routing', routing: routing as never });
+    expect(make({ g: { messaging_v2: {} } })).toThrow(
+      "routing.g.messaging_v2: no driver is called 'messaging_v2' (did you mean 'messagingv2'?)",
+    );
+    expect(make({ g: { routing: {} } })).toThrow("no driver is called 'routing'");
+    expect(make({ g: { noop: { accepted_event: [] } } })).toThrow("did you mean 'accepted_events'?");
+    expect(make({ g: { noop: { accepted_events: 'a' } } })).toThrow('routing.g.noop.accepted_events must be an array');
+    expect(make({ g: [] })).toThrow('routing.g must be an object');
+    expect(make('routing.yaml')).toThrow('routing must be an object');
+    expect(make(undefined)).toThrow("the driver 'routing' needs the option routing");
+    expect(() => new Notifier(transport, { routing: {} })).toThrow("for the driver 'routing'");
+    const twice = { driver: 'routing', routing: {}, routed: { noop: () => 0 } } as const;
+    expect(() => new Notifier(transport, twice)).toThrow("'noop' already");
+    expect(() => new Notifier(transport, { ...twice, routed: { log: 7 as never } })).toThrow('routed.log');
   });
 });

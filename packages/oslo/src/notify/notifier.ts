@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { InvalidArgumentError } from 'wakame';
-import { checkInteger, checkKeys, checkOneOf, checkString, show } from 'wakame/util';
+import { checkFunction, checkInteger, checkKeys, checkOneOf, checkString, show } from 'wakame/util';
 import { writeJson } from 'wakame/wire';
 import { NoOpSerializer, type Serializer } from '../serializer.js';
 import type { Transport } from '../transport.js';
 import { type Context, seal } from '../wire/envelope.js';
 import { type Notification, type Priority, timestampNow, writeNotification } from './message.js';
+import { Router, type RoutingConfig } from './routing.js';
 
 /** Where notifications go. */
 export type NotificationDriver =
@@ -15,8 +16,16 @@ export type NotificationDriver =
   | 'messaging'
   /** Nowhere. */
   | 'noop'
+  /** Where {@link NotifierOptions.routing} says. */
+  | 'routing'
   /** To a function: a log, a test, a rule of one's own. */
-  | ((priority: Priority, notification: Notification) => unknown);
+  | NotificationSink;
+
+/** Takes notifications. A promise is waited for. */
+export type NotificationSink = (priority: Priority, notification: Notification) => unknown;
+
+/** A driver that something comes to in the end. */
+type Outlet = Exclude<NotificationDriver, 'routing'>;
 
 /** Options of a {@link Notifier}. */
 export interface NotifierOptions {
@@ -24,6 +33,10 @@ export interface NotifierOptions {
   readonly publisherId?: string | undefined;
   /** Default `messagingv2`. With none, nothing is sent. */
   readonly driver?: NotificationDriver | readonly NotificationDriver[] | undefined;
+  /** For the driver `routing`: which notifications go to which drivers. */
+  readonly routing?: RoutingConfig | null | undefined;
+  /** Further drivers that `routing` names. */
+  readonly routed?: Readonly<Record<string, NotificationSink>> | undefined;
   /** Default `notifications`. */
   readonly topics?: string | readonly string[] | undefined;
   /** Default {@link NoOpSerializer}. */
@@ -41,7 +54,7 @@ export interface NotifyOptions {
 }
 
 const KEYS: ReadonlySet<string> = new Set<keyof NotifierOptions>([
-  ...(['publisherId', 'driver', 'topics', 'serializer', 'retry'] as const),
+  ...(['publisherId', 'driver', 'routing', 'routed', 'topics', 'serializer', 'retry'] as const),
 ]);
 const NOTIFY_KEYS: ReadonlySet<string> = new Set<keyof NotifyOptions>(['context', 'signal']);
 const PREPARE_KEYS: ReadonlySet<string> = new Set(['publisherId', 'retry']);
@@ -60,7 +73,9 @@ export class Notifier {
   readonly publisherId: string | undefined;
   readonly #options: NotifierOptions;
   readonly #serializer: Serializer;
-  readonly #drivers: readonly NotificationDriver[];
+  /** What everything goes to. */
+  readonly #outlets: readonly Outlet[];
+  readonly #router: Router<Outlet> | undefined;
   readonly #topics: readonly string[];
 
   /** Throws INVALID_ARGUMENT. */
@@ -72,13 +87,18 @@ export class Notifier {
     this.publisherId = publisherId === undefined ? undefined : checkString('publisherId', publisherId);
     this.#options = options;
     this.#serializer = serializer ?? new NoOpSerializer();
-    this.#drivers = list(driver).map(checkDriver);
+    const drivers = list(driver).map(checkDriver);
+    this.#outlets = drivers.filter((one): one is Outlet => one !== 'routing');
+    this.#router = drivers.includes('routing') ? routerOf(options) : undefined;
+    if (this.#router === undefined && (options.routing !== undefined || options.routed !== undefined)) {
+      throw new InvalidArgumentError("routing and routed are for the driver 'routing'");
+    }
     this.#topics = list(topics).map((topic) => checkTopic(topic));
   }
 
   /** Whether anything is sent anywhere. */
   get isEnabled(): boolean {
-    return this.#drivers.some((driver) => driver !== 'noop');
+    return [...this.#outlets, ...(this.#router?.drivers ?? [])].some((outlet) => outlet !== 'noop');
   }
 
   /** A copy for another publisher, or that tries more or less often. */
@@ -138,10 +158,12 @@ export class Notifier {
       payload: this.#serializer.serializeEntity(context, payload),
       metadata: { messageId: randomUUID(), timestamp: timestampNow() },
     };
-    await Promise.all(this.#drivers.map((driver) => this.#hand(driver, priority, notification, signal)));
+    const routed = this.#router?.route(priority, eventType) ?? [];
+    const all = [...this.#outlets, ...routed];
+    await Promise.all(all.map((outlet) => this.#hand(outlet, priority, notification, signal)));
   }
 
-  async #hand(driver: NotificationDriver, priority: Priority, notification: Notification, signal?: AbortSignal) {
+  async #hand(driver: Outlet, priority: Priority, notification: Notification, signal?: AbortSignal) {
     if (typeof driver === 'function') await driver(priority, notification);
     if (typeof driver === 'function' || driver === 'noop') return;
     const message = writeNotification(priority, notification);
@@ -165,7 +187,19 @@ function list<T>(value: T | readonly T[]): readonly T[] {
 
 function checkDriver(driver: unknown): NotificationDriver {
   if (typeof driver === 'function') return driver as NotificationDriver;
-  return checkOneOf('driver', driver, ['messagingv2', 'messaging', 'noop']);
+  return checkOneOf('driver', driver, [...BUILT_IN, 'routing']);
+}
+
+const BUILT_IN = ['messagingv2', 'messaging', 'noop'] as const;
+
+function routerOf({ routing, routed = {} }: NotifierOptions): Router<Outlet> {
+  if (routing === undefined) throw new InvalidArgumentError("the driver 'routing' needs the option routing");
+  const drivers = new Map<string, Outlet>(BUILT_IN.map((name) => [name, name]));
+  for (const [name, sink] of Object.entries(routed)) {
+    if (drivers.has(name)) throw new InvalidArgumentError(`routed: a driver is called '${name}' already`);
+    drivers.set(name, checkFunction(`routed.${name}`, sink));
+  }
+  return new Router(routing, drivers);
 }
 
 function checkTopic(topic: unknown): string {
