@@ -22,6 +22,7 @@ import { type Case, type Result, runRounds } from './lib/run.ts';
 import { report, writeReport } from './report.ts';
 import { nullBroker, nullBrokerCases, rabbitmq, rabbitmqCases } from './suites/amqp.ts';
 import { local, localCases } from './suites/local.ts';
+import { fetchOslo, oslo, osloCases } from './suites/oslo.ts';
 import { redis, redisCases } from './suites/redis.ts';
 import type { Suite, Wanted } from './suites/suite.ts';
 
@@ -67,7 +68,7 @@ async function main(): Promise<Result[]> {
   if (values.growth) return [];
   const cases: Case[] = nullBrokerCases({ url, ...times, wanted: wantedIn(nullBroker) });
   cases.push(...localCases(times, wantedIn(local)));
-  if (!quick) cases.push(...(await onRabbitmq()), ...(await onRedis()));
+  if (!quick) cases.push(...(await onRabbitmq()), ...(await onRedis()), ...(await callsOnRabbitmq()));
   return await runRounds(cases, rounds);
 }
 
@@ -80,10 +81,20 @@ function growthCases(url: string): Case[] {
 async function onRabbitmq(): Promise<Case[]> {
   const wanted = wantedIn(rabbitmq);
   const cases = (url: string) => rabbitmqCases({ url, ...times, wanted });
-  if (cases('').length === 0) return [];
+  return cases('').length === 0 ? [] : cases(await rabbitmqUrl());
+}
+
+async function callsOnRabbitmq(): Promise<Case[]> {
+  const wanted = wantedIn(oslo);
+  if (!oslo.titles.some(([scenario]) => oslo.adapters.some((adapter) => wanted(scenario, adapter)))) return [];
+  await fetchOslo();
+  return osloCases({ url: await rabbitmqUrl(), ...times, wanted });
+}
+
+async function rabbitmqUrl(): Promise<string> {
   const [broker] = brokersNamed(['rabbitmq']);
   const { variables } = await up(broker!, { keep: false });
-  return cases(variables.WAKAME_TEST_RABBITMQ_URL ?? '');
+  return variables.WAKAME_TEST_RABBITMQ_URL ?? '';
 }
 
 /** A server of its own, since it is emptied again and again, and writes nothing to any disk. */

@@ -11,6 +11,7 @@ import { type Figure, type Result, ratios, spread } from './lib/run.ts';
 import { markdown, resultTable, short } from './lib/table.ts';
 import { nullBroker, rabbitmq } from './suites/amqp.ts';
 import { local } from './suites/local.ts';
+import { oslo, osloVersion } from './suites/oslo.ts';
 import { redis } from './suites/redis.ts';
 import { type Target, targets } from './targets.ts';
 
@@ -23,7 +24,7 @@ const FIGURES: readonly (readonly [Figure, string])[] = [
   ['rss', 'Peak resident memory of the process, bytes'],
 ];
 
-const suites = [nullBroker, rabbitmq, redis, local];
+const suites = [nullBroker, rabbitmq, redis, local, oslo];
 
 /** All tables, in Markdown; without `withTargets` only what was measured, which in a short run says little. */
 export function report(results: readonly Result[], withTargets = true): string {
@@ -103,6 +104,6 @@ function conditions(rounds: number): string {
   return [
     `${new Date().toISOString().slice(0, 10)}, commit ${commit}, Node ${process.version}, ${type()} ${release()},`,
     `${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${Math.round(totalmem() / 2 ** 30)} GiB.`,
-    `Peers: ${versions.join(', ')}, ${kombuVersions}. Medians of ${rounds} rounds (lowest–highest).`,
+    `Peers: ${versions.join(', ')}, ${kombuVersions}, ${osloVersion}. Medians of ${rounds} rounds (lowest–highest).`,
   ].join(' ');
 }

@@ -17,6 +17,7 @@ export interface Target {
 const nullBroker = { suite: 'null broker', ours: 'wakame-amqp', figure: 'cpu' } as const;
 const rabbitmq = { suite: 'RabbitMQ', ours: 'wakame-amqp' } as const;
 const redis = { suite: 'Redis', ours: 'wakame' } as const;
+const oslo = { suite: 'oslo', ours: 'wakame-oslo' } as const;
 const local = { suite: 'one process', ours: 'wakame' } as const;
 
 function below(scenario: string, limits: Readonly<Record<string, number>>, figure: Figure = 'cpu'): Target[] {
@@ -53,6 +54,8 @@ export const targets: readonly Target[] = [
   { ...redis, figure: 'cpu', scenario: 'take', than: undefined, atMost: 8 },
   { ...redis, figure: 'rate', scenario: 'take', than: 'bullmq', atLeast: 3 },
   { ...redis, figure: 'rate', scenario: 'take', than: 'kombu', atLeast: 30 },
+  { ...oslo, figure: 'rate', scenario: 'calls-64', than: 'oslo.messaging', atLeast: 5 },
+  { ...oslo, figure: 'p50', scenario: 'calls-1', than: 'bare', atMost: 1.25 },
   { ...local, figure: 'cpu', scenario: 'memory-cycle', than: undefined, atMost: 2 },
   { ...local, figure: 'rate', scenario: 'memory-cycle', than: 'kombu', atLeast: 6 },
   { ...local, figure: 'cpu', scenario: 'envelope-encode-100', than: undefined, atMost: 0.7 },

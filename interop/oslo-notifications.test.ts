@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import { eventually } from './support/bench.ts';
 import type { Column } from './support/columns.ts';
 import { cell, type Direction } from './support/matrix.ts';
-import { openPeer, openTransport, unique, withEachOslo } from './support/oslo.ts';
+import { newestOnly, openPeer, openTransport, unique, withEachOslo } from './support/oslo.ts';
 import type { Peer } from './support/peer.ts';
 
 withEachOslo('Notifications of oslo.messaging', define);
@@ -26,6 +26,9 @@ interface Heard {
 
 function define(column: Column): void {
   const test = (direction: Direction, feature: string, run: () => Promise<void>) =>
+    cell(column, direction, feature, run, newestOnly);
+  /** With each release. */
+  const testEach = (direction: Direction, feature: string, run: () => Promise<void>) =>
     cell(column, direction, feature, run);
 
   let transport: Transport;
@@ -35,8 +38,8 @@ function define(column: Column): void {
     peer = await openPeer(column);
   });
   afterAll(async () => {
-    await peer?.call('close');
-    await peer?.[Symbol.asyncDispose]();
+    // Its own ways to end take many seconds; what it leaves at the broker goes by itself.
+    await peer?.kill();
     await transport?.close();
   });
 
@@ -48,7 +51,7 @@ function define(column: Column): void {
     return listener;
   };
 
-  test('Node → Python', 'a notification, with and without an envelope', async () => {
+  testEach('Node → Python', 'a notification, with and without an envelope', async () => {
     const topic = unique('notes');
     await peer.call('listen', { name: topic, topics: [topic] });
     const context = { user: 'demo' };
@@ -66,7 +69,7 @@ function define(column: Column): void {
     await peer.call('stop', { server: topic });
   });
 
-  test('Python → Node', 'a notification, with and without an envelope', async () => {
+  testEach('Python → Node', 'a notification, with and without an envelope', async () => {
     const topic = unique('notes');
     const heard: Notification[] = [];
     await using _ = await listen(topic, heard);

@@ -5,8 +5,8 @@ import { once } from 'node:events';
 const started: ChildProcess[] = [];
 
 /** Starts a program of the bench that prints one line, and gives the line. It ends when its standard input does: with this process, at the latest. */
-export async function startServer(program: string): Promise<string> {
-  const child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] });
+export async function startServer(program: string, args: readonly string[] = []): Promise<string> {
+  const child = spawn(process.execPath, [program, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
   started.push(child);
   const [line] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string];
   return line.trim();

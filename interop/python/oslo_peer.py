@@ -3,6 +3,7 @@
 import os
 import tempfile
 import threading
+import time
 
 # Its queue manager wants a place for locks.
 os.environ.setdefault('OSLO_LOCK_PATH', tempfile.gettempdir())
@@ -53,6 +54,16 @@ class MathEndpoint:
     def slow(self, context):
         self.gate.wait(15)
         return 'done'
+
+    def work(self, context, value, seconds):
+        time.sleep(seconds)
+        return value
+
+    def held(self, context, value):
+        """Counts those that are at work, and keeps them there."""
+        self.seen.append(value)
+        self.gate.wait(60)
+        return value
 
 
 class Spaced:
@@ -131,6 +142,9 @@ class Peer:
     def release(self, server):
         self.endpoints[server].gate.set()
 
+    def hold(self, server):
+        self.endpoints[server].gate.clear()
+
     def received(self):
         return self.seen
 
@@ -182,6 +196,42 @@ class Peer:
         for thread in threads:
             thread.join()
         return wrong
+
+    def begin(self, topic, method, count, first=0, lanes=None, timeout=30, args=None):
+        """Calls with `count` numbers, from so many threads, or from one each; `ends` waits for them."""
+        client = self.client(topic, timeout=timeout)
+        numbers = iter(range(first, first + count))
+        lock = threading.Lock()
+        ends = self.outcomes = []
+
+        def one(number):
+            try:
+                answer = client.call({}, method, value=number, **(args or {}))
+                return 'own' if answer == number else 'wrong'
+            except oslo_messaging.MessagingTimeout:
+                return 'timeout'
+            except Exception as error:
+                return repr(error)
+
+        def lane():
+            while True:
+                with lock:
+                    number = next(numbers, None)
+                if number is None:
+                    return
+                ends.append(one(number))
+
+        self.threads = [threading.Thread(target=lane) for _ in range(lanes or count)]
+        for thread in self.threads:
+            thread.start()
+
+    def ends(self):
+        for thread in self.threads:
+            thread.join()
+        return self.outcomes
+
+    def reply_queue(self):
+        return self.transports[None]._driver._reply_q
 
     def notify(self, topics, event_type, payload, priority='info', driver='messagingv2', context=None):
         notifier = oslo_messaging.Notifier(self.notifications, 'python.interop', driver=driver, topics=topics)

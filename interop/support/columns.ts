@@ -131,20 +131,20 @@ export const columns: readonly Column[] = transports.flatMap((transport) =>
   })),
 );
 
+const rabbitmq = transports.find(({ name }) => name === 'rabbitmq')!;
+
 /** The columns of the tests with oslo.messaging. */
-export const osloColumns: readonly Column[] = transports
-  .filter(({ name }) => name === 'rabbitmq')
-  .map((transport) => ({
-    key: `${transport.name} oslo`,
-    transport,
-    peer: 'oslo',
-    versions: `oslo.messaging ${peerVersion('oslo', 'oslo.messaging')}, Kombu ${peerVersion('oslo', 'kombu')}, py-amqp ${peerVersion('oslo', 'amqp')}`,
-  }));
+export const osloColumns: readonly Column[] = (['oslo', 'oslo-old'] as const).map((peer) => ({
+  key: `rabbitmq ${peer}`,
+  transport: rabbitmq,
+  peer,
+  versions: `oslo.messaging ${peerVersion(peer, 'oslo.messaging')}, Kombu ${peerVersion(peer, 'kombu')}, py-amqp ${peerVersion(peer, 'amqp')}`,
+}));
 
 /** The column of the tests with services of OpenStack's Mitaka release, whose messages an old Kombu sends. */
 export const mitakaColumn: Column = {
   key: 'rabbitmq mitaka',
-  transport: transports.find(({ name }) => name === 'rabbitmq')!,
+  transport: rabbitmq,
   peer: 'old',
   versions: `the messages of Mitaka's oslo.messaging, by Kombu ${peerVersion('old', 'kombu')}`,
 };

@@ -24,7 +24,13 @@ interface Entry {
 
 const order = [
   ...['Formats', 'Messages', 'Routing', 'Settling', 'Mailboxes', 'Celery', 'Delayed delivery'],
-  ...['RPC of oslo.messaging', 'Notifications of oslo.messaging', "OpenStack's Mitaka"],
+  ...[
+    'RPC of oslo.messaging',
+    'Notifications of oslo.messaging',
+    'Losses with oslo.messaging',
+    'Crowds with oslo.messaging',
+    "OpenStack's Mitaka",
+  ],
 ];
 
 /** As on the page; areas that the page does not know come last. */

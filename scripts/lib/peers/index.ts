@@ -14,7 +14,7 @@ const folder = process.env.WAKAME_PEERS_FOLDER ?? join(root, '.cache', 'peers');
 const lists = process.env.WAKAME_PEERS_REQUIREMENTS ?? join(root, 'interop', 'python', 'requirements');
 
 /** A generation of Python packages. */
-export const peerNames = ['current', 'previous', 'old', 'oslo'] as const;
+export const peerNames = ['current', 'previous', 'old', 'oslo', 'oslo-old'] as const;
 export type PeerName = (typeof peerNames)[number];
 
 /** The environments of these names, all of them for none. */
