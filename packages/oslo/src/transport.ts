@@ -78,8 +78,13 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
   /** To be done before the connection closes. */
   readonly #users = new Set<(options: { readonly timeout: number }) => Promise<void>>();
   readonly #offConnection: () => void;
+  readonly #offDisconnected: () => void;
   /** Where messages go that others have declared otherwise than we would. */
   readonly #foreign = new Set<string>();
+  /** Exchanges that were declared on this incarnation of the connection. The connection itself declares those that go by themselves each time. */
+  readonly #declared = new Set<Exchange>();
+  /** Of the connection, so far. */
+  #losses = 0;
   #producer: Producer | undefined;
   #replies: Replies | undefined;
   #closing: Promise<void> | undefined;
@@ -116,6 +121,12 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
       this.connection = target;
     }
     this.topology = new Topology(this.conf);
+    const forget = () => {
+      this.#losses++;
+      this.#declared.clear();
+    };
+    this.connection.on('disconnected', forget);
+    this.#offDisconnected = () => this.connection.off('disconnected', forget);
     this.#offConnection = this.connection.beforeClose(({ timeout = DEFAULTS.closeTimeout }) => this.#finish(timeout));
   }
 
@@ -176,13 +187,20 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
   #publish(body: string, sending: Sending, declares: boolean): Promise<unknown> {
     const { exchange, routingKey, declare, mandatory, expiration, retry = this.#retries, signal } = sending;
     this.#producer ??= this.connection.producer({ compression: compressionOf(this.conf) });
-    const entities = exchange === undefined ? declare : [exchange, ...(declare ?? [])];
-    return this.#producer.publish(body, {
+    const needed = exchange === undefined || this.#declared.has(exchange) ? undefined : exchange;
+    const entities = needed === undefined ? declare : [needed, ...(declare ?? [])];
+    const published = this.#producer.publish(body, {
       exchange: exchange?.name ?? '',
       ...{ routingKey, declare: declares ? entities : undefined, mandatory, expiration, signal },
       ...{ contentType: 'application/json', contentEncoding: 'utf-8' },
       timeout: sending.timeout ?? Number.POSITIVE_INFINITY,
       retry: retry < 0 ? true : retry,
+    });
+    if (needed === undefined || !declares) return published;
+    const losses = this.#losses;
+    return published.then((receipt) => {
+      if (losses === this.#losses) this.#declared.add(needed);
+      return receipt;
     });
   }
 
@@ -192,6 +210,7 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
     const code = error instanceof MessagingError ? error.code : undefined;
     if (exchange === undefined || (code !== 'PRECONDITION_FAILED' && code !== 'NOT_FOUND')) throw error;
     const address = addressOf(exchange.name, routingKey);
+    this.#declared.delete(exchange);
     if (code === 'NOT_FOUND') this.#foreign.delete(address);
     else {
       if (this.#foreign.size >= MOST_FOREIGN) this.#foreign.clear();
@@ -232,6 +251,7 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
 
   async #release(timeout: number): Promise<void> {
     this.#offConnection();
+    this.#offDisconnected();
     const deadline = new Deadline(timeout);
     const users = [...this.#users].map((close) => close({ timeout }));
     await doneBefore(deadline, Promise.all(users));
