@@ -3,6 +3,14 @@
  *
  * @packageDocumentation
  */
+export {
+  type DriverCallback,
+  DriverConnection,
+  type DriverEvents,
+  type DriverMessage,
+  type DriverSendOptions,
+  type Purpose,
+} from './driver.js';
 export * from './errors.js';
 export type { BatchEndpoint, NotificationEndpoint, NotificationResult } from './notify/endpoints.js';
 export { NotificationFilter, type NotificationFilterRules, type Pattern } from './notify/filter.js';

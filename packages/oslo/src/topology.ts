@@ -14,6 +14,15 @@
 import { Binding, Exchange, Queue } from 'wakame';
 import type { OsloSettings } from './options.js';
 
+/** Where a message is sent. */
+export interface Address {
+  /** None: the default exchange. */
+  readonly exchange: Exchange | undefined;
+  readonly routingKey: string;
+  /** To be there before. */
+  readonly declare?: readonly Queue[] | undefined;
+}
+
 export class Topology {
   readonly #settings: OsloSettings;
   readonly #exchanges = new Map<string, Exchange>();
@@ -75,6 +84,26 @@ export class Topology {
     // Servers before Newton answer to an exchange of the queue's name, which they expect to exist.
     const exchange = new Exchange(name, { type: 'direct', durable: false, autoDelete: true });
     return new Queue(name, { ...this.#transient, exchange, routingKey: name });
+  }
+
+  /** An answer to whoever has this queue. */
+  direct(queue: string): Address {
+    return { exchange: undefined, routingKey: queue };
+  }
+
+  /** One of those who listen to a topic, or one server of it. */
+  topic(exchange: string | undefined, key: string): Address {
+    return { exchange: this.exchange(exchange), routingKey: key };
+  }
+
+  /** All who listen to a topic. */
+  all(topic: string): Address {
+    return { exchange: this.fanout(topic), routingKey: '' };
+  }
+
+  /** The queue of notifications of a topic and priority, where they are kept for a listener that is yet to come. */
+  notification(exchange: string | undefined, key: string): Address {
+    return { ...this.topic(exchange, key), declare: [this.topicQueue(exchange, key)] };
   }
 
   /** Whether a fanout queue goes with its server: one that others read, or that its server will have again, does not. */

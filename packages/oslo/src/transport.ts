@@ -7,7 +7,6 @@ import {
   InvalidArgumentError,
   MessagingError,
   type Producer,
-  type Queue,
   type WaitOptions,
 } from 'wakame';
 import { checkKeys, Deadline, doneBefore, show, TypedEmitter } from 'wakame/util';
@@ -15,7 +14,7 @@ import { connect, placeOf } from './broker.js';
 import { InvalidTransportUrl, MessageDeliveryFailure, MessageUndeliverable } from './errors.js';
 import { type OsloOptions, type OsloSettings, osloSettings } from './options.js';
 import { Replies } from './rpc/replies.js';
-import { Topology } from './topology.js';
+import { type Address, Topology } from './topology.js';
 import type { ErrorClasses } from './wire/failure.js';
 
 /** Options of a {@link Transport}. */
@@ -42,10 +41,7 @@ export interface TransportEvents {
 const KEYS: ReadonlySet<string> = new Set<keyof TransportOptions>(['conf', 'allowedRemoteExmods', 'connection']);
 
 /** How one message is sent. */
-export interface Sending {
-  readonly exchange: Exchange | undefined;
-  readonly routingKey: string;
-  readonly declare?: readonly Queue[] | undefined;
+export interface Sending extends Address {
   readonly mandatory?: boolean | undefined;
   /** Milliseconds that it may wait in its queue. */
   readonly expiration?: number | undefined;

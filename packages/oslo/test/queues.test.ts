@@ -14,7 +14,8 @@ async function serve(transport: Transport, topic: string, server: string, notes:
 
 test('a stream for all servers of a topic: each hears everything, once, a loss of the connection or not', async () => {
   const topic = unique('stream');
-  const conf = { ...lasting, rabbit_stream_fanout: true, rabbit_qos_prefetch_count: 10 };
+  const control_exchange = unique('exchange');
+  const conf = { ...lasting, control_exchange, rabbit_stream_fanout: true, rabbit_qos_prefetch_count: 10 };
   await using one = open(rabbitUrl(), { conf });
   await using two = open(rabbitUrl(), { conf });
   await using asking = open(rabbitUrl(), { conf });

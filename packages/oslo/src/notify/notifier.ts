@@ -170,12 +170,8 @@ export class Notifier {
     const body = driver === 'messaging' ? writeJson(message) : seal(message);
     const { topology } = this.transport;
     const sent = this.#topics.map((topic) => {
-      const routingKey = `${topic}.${priority}`;
-      // Kept for a listener that is yet to come.
-      const declare = [topology.topicQueue(undefined, routingKey)];
-      return this.transport.send(body, {
-        ...{ exchange: topology.exchange(), routingKey, declare, retry: this.#options.retry, signal },
-      });
+      const where = topology.notification(undefined, `${topic}.${priority}`);
+      return this.transport.send(body, { ...where, retry: this.#options.retry, signal });
     });
     await Promise.all(sent);
   }

@@ -69,8 +69,12 @@ export class Answers {
   }
 
   #send(body: string, replyQueue: string, how: Pick<Sending, 'retry' | 'timeout'> = {}): Promise<unknown> {
-    const mandatory = this.#transport.conf.direct_mandatory_flag;
-    return this.#transport.send(body, { ...how, exchange: undefined, routingKey: replyQueue, mandatory });
+    const { conf, topology } = this.#transport;
+    return this.#transport.send(body, {
+      ...how,
+      ...topology.direct(replyQueue),
+      mandatory: conf.direct_mandatory_flag,
+    });
   }
 
   #isObsolete(replyQueue: string): boolean {

@@ -211,8 +211,8 @@ export class RpcClient {
     const { retry, atLeastOnce } = this.#options;
     const { topology } = this.transport;
     const where = fanout
-      ? { exchange: topology.fanout(topic), routingKey: '' }
-      : { exchange: topology.exchange(exchange), routingKey: server === undefined ? topic : `${topic}.${server}` };
+      ? topology.all(topic)
+      : topology.topic(exchange, server === undefined ? topic : `${topic}.${server}`);
     return this.transport.send(body, { ...where, ...how, retry, mandatory: atLeastOnce });
   }
 

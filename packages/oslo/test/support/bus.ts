@@ -1,5 +1,8 @@
-/** Where the tests of RPC and notifications run: in memory, and on the broker. */
+/** Where the tests of RPC and notifications run: in memory, on brokers, and in a file. */
 import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Transport, type TransportOptions } from '@wakame/oslo';
 import { expect } from 'vitest';
 import { brokerUrl } from '../../../../scripts/lib/brokers/environment.ts';
@@ -9,7 +12,20 @@ export const buses: readonly { readonly name: string; readonly url: () => string
   { name: 'memory', url: () => 'fake://' },
   { name: 'rabbitmq', url: () => rabbitUrl() },
   { name: 'redis', url: () => brokerUrl('redis') },
+  { name: 'sqlite', url: () => `sqlite:${file()}` },
 ];
+
+let folder: string | undefined;
+
+/** A database for this process, gone with it. */
+function file(): string {
+  if (folder === undefined) {
+    const made = mkdtempSync(join(tmpdir(), 'wakame-oslo-'));
+    process.on('exit', () => rmSync(made, { recursive: true, force: true }));
+    folder = made;
+  }
+  return join(folder, 'bus.sqlite');
+}
 
 /** The test broker's URL as oslo.messaging writes it. */
 export function rabbitUrl(): string {
