@@ -1,4 +1,5 @@
-/** RPC between Node processes' clients and servers, in memory and over the broker. */
+/** RPC between Node processes' clients and servers, in memory and over brokers. */
+import { once } from 'node:events';
 import {
   expectedExceptions,
   expose,
@@ -139,12 +140,17 @@ describe.each(buses)('rpc over $name', ({ url }) => {
 
   test('what cannot be sent says so at once; a result that cannot be is an error there', async () => {
     await expect(client.call('echo', { value: () => 1 })).rejects.toMatchObject({ code: 'ENCODE_FAILED' });
+    for (const args of [7, null, [1, 2], Buffer.from('x')]) {
+      await expect(client.call('add', args as never)).rejects.toThrow('args must be an object of arguments by name');
+    }
     await expect(client.prepare({ fanout: true }).call('zero')).rejects.toThrow(InvalidTarget);
     await expect(new RpcClient(transport, {}).call('zero')).rejects.toThrow(InvalidTarget);
     const other = unique('odd');
     await using server = new RpcServer(transport, { topic: other, server: 'odd' }, [{ odd: () => new Map() }]);
     await server.start();
+    const told = once(server, 'handlerError');
     await expect(client.prepare({ topic: other }).call('odd')).rejects.toThrow('Map');
+    expect((await told)[0]).toMatchObject({ code: 'ENCODE_FAILED' });
   });
 
   test('one server, all servers', async () => {

@@ -27,11 +27,11 @@ export class Answers {
   }
 
   /**
-   * Sends an answer. What cannot be written is answered with the error that says so. Rejects MessageUndeliverable when the caller has been gone for
+   * Sends an answer. A result that cannot be written is answered with the error that says so, which `unwritable` is told, too. Rejects MessageUndeliverable when the caller has been gone for
    * `kombu_missing_consumer_retry_timeout`, or was found to be gone within the last minute; as {@link Transport.send}.
    */
-  async answer(to: ReplyPath, outcome: Outcome): Promise<void> {
-    const body = bodyOf(to, outcome);
+  async answer(to: ReplyPath, outcome: Outcome, unwritable: (error: unknown) => void): Promise<void> {
+    const body = bodyOf(to, outcome, unwritable);
     const { replyQueue } = to;
     if (this.#isObsolete(replyQueue)) throw new MessageUndeliverable('', replyQueue);
     const deadline = new Deadline(this.#transport.conf.kombu_missing_consumer_retry_timeout * 1000);
@@ -94,12 +94,13 @@ export class Answers {
 
 const NOTHING = { result: null, failure: undefined };
 
-function bodyOf({ msgId }: ReplyPath, outcome: Outcome): string {
+function bodyOf({ msgId }: ReplyPath, outcome: Outcome, unwritable: (error: unknown) => void): string {
   const ids = { msgId, uniqueId: hexId(), ending: true };
   if ('result' in outcome) {
     try {
       return seal(writeReply({ ...ids, result: outcome.result, failure: undefined }));
     } catch (error) {
+      unwritable(error);
       return failed(ids, error);
     }
   }

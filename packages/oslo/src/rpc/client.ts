@@ -14,7 +14,7 @@ import { NoOpSerializer, type Serializer } from '../serializer.js';
 import { Target, type TargetOptions } from '../target.js';
 import type { Sending, Transport } from '../transport.js';
 import { checkVersion, isCompatible } from '../version.js';
-import { type Args, type Context, hexId, type ReplyPath, seal, writeRequest } from '../wire/envelope.js';
+import { type Args, type Context, hexId, isObject, type ReplyPath, seal, writeRequest } from '../wire/envelope.js';
 import { type Remote, remoteProxy } from './proxy.js';
 
 /** What a client does unless a call says otherwise. Durations are milliseconds. */
@@ -158,7 +158,7 @@ export class RpcClient {
     };
     const body = this.#request(method, args, options.context, reply);
     const remaining = deadline.remaining;
-    const waiter = replies.wait(msgId, { method, timeout: remaining, monitorTimeout, signal });
+    const waiter = replies.wait(msgId, { method, timeout: remaining, asked: timeout, monitorTimeout, signal });
     const expiration = Number.isFinite(timeout) ? timeout : undefined;
     this.#send(body, { expiration, timeout: remaining, signal }).catch((error: unknown) => {
       const cause = error instanceof Error ? error.cause : undefined;
@@ -189,6 +189,8 @@ export class RpcClient {
     if (typeof method !== 'string' || method === '') {
       throw new InvalidArgumentError(`method must be the name of a method, not ${show(method)}`);
     }
+    if (!isObject(args))
+      throw new InvalidArgumentError(`args must be an object of arguments by name, not ${show(args)}`);
     const { namespace, version, topic } = this.target;
     const { versionCap } = this.#options;
     if (topic === undefined) throw new InvalidTarget('the target of a request must have a topic');

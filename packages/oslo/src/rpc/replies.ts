@@ -11,6 +11,8 @@ import { readFailure } from '../wire/failure.js';
 export interface Waiting {
   readonly method: string;
   readonly timeout: number;
+  /** What the caller wanted to wait in all. */
+  readonly asked: number;
   /** Silence after which the server is given up; heartbeats break it. */
   readonly monitorTimeout: number | undefined;
   readonly signal: AbortSignal | undefined;
@@ -186,9 +188,9 @@ export class Waiter {
     this.#done = done;
     this.#settle = deferred<unknown>();
     this.result = this.#settle.promise;
-    const { timeout, method, signal } = waiting;
+    const { timeout, asked, method, signal } = waiting;
     this.#offTimeout = after(timeout, () => {
-      this.fail(new MessagingTimeout(`no answer to '${method}' within ${timeout} ms`));
+      this.fail(new MessagingTimeout(`no answer to '${method}' within ${asked} ms`));
     });
     this.#offSignal = signal === undefined ? noop : onAbort(signal, (reason) => this.fail(reason));
     this.#listen();

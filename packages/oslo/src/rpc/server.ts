@@ -39,7 +39,7 @@ export interface RpcServerOptions {
 
 /** What a server tells by events. */
 export interface RpcServerEvents {
-  /** A method threw what it was not expected to, or there is none for the request. The caller, if it waits, has got the error. */
+  /** A method threw what it was not expected to, or its result cannot be written, or there is none for the request. The caller, if it waits, has got the error. */
   handlerError: [error: Error, request: Request];
   /** What came is no request. It was rejected. */
   decodeError: [error: MessagingError, message: Message];
@@ -237,7 +237,7 @@ export class RpcServer extends TypedEmitter<RpcServerEvents> implements AsyncDis
     const answers = this.#answers;
     if (reply === undefined || answers === undefined) return Promise.resolve();
     const answering = answers
-      .answer(reply, outcome)
+      .answer(reply, outcome, (error) => this.#failed(error, request))
       .catch((error: unknown) => this.#lost(error, request))
       .finally(() => this.#answering.delete(answering));
     this.#answering.add(answering);
