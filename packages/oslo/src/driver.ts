@@ -37,6 +37,7 @@ export interface DriverSendOptions {
   readonly retry?: number | undefined;
   /** Reject MessageUndeliverable when it reaches no queue. Default `false`; for {@link DriverConnection.directSend} the option `direct_mandatory_flag`. */
   readonly mandatory?: boolean | undefined;
+  /** Aborting rejects with its reason. What has been sent already may still arrive. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -53,6 +54,7 @@ export interface DriverMessage {
 /** Gets messages; what it throws rejects the message it got. */
 export type DriverCallback = (message: DriverMessage) => unknown;
 
+/** Events of a {@link DriverConnection}. */
 export interface DriverEvents {
   /** What came is no message of oslo.messaging, or the callback threw. It was rejected. */
   problem: [error: Error, message: Message];

@@ -12,7 +12,7 @@ export interface RoutingRule {
  * Which notifications go to which drivers, as oslo.messaging's file of `routing_config` says it once YAML has been read: groups of rules, by names of
  * drivers. What any group accepts for a driver goes to it, once. What no rule accepts goes nowhere.
  *
- * ```yaml
+ * ```text
  *   group_1:
  *     messagingv2:
  *       accepted_priorities: ['warn', 'error']
