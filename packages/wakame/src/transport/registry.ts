@@ -28,6 +28,8 @@ const sqlite: TransportLoader = async () => (await import('../transports/sql/ind
 const postgresql: TransportLoader = async () => (await import('../transports/sql/index.js')).postgresqlModule;
 const sqlalchemy: TransportLoader = async () => (await import('../transports/sql/index.js')).sqlalchemyModule;
 
+const filesystem: TransportLoader = async () => (await import('../transports/filesystem/index.js')).transportModule;
+
 const registrations = new Map<string, Registration>([
   ['amqp', { load: amqp, wholeUrl: false }],
   ['amqps', { load: amqp, wholeUrl: false }],
@@ -42,6 +44,7 @@ const registrations = new Map<string, Registration>([
   ['postgres', { load: postgresql, wholeUrl: false }],
   ['sqla', { load: sqlalchemy, wholeUrl: false }],
   ['sqlalchemy', { load: sqlalchemy, wholeUrl: false }],
+  ['filesystem', { load: filesystem, wholeUrl: false }],
 ]);
 
 /**
