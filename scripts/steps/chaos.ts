@@ -5,7 +5,7 @@ import { run } from '../lib/command.ts';
 const seed = 4;
 
 /** Stands and how many minutes each has at scale 1; the cluster, which takes long to start, has none. */
-const stands = { amqp: 0.5, redis: 0.5, sqlite: 0.25, cluster: 0 };
+const stands = { amqp: 0.5, redis: 0.5, sqlite: 0.25, filesystem: 0.25, cluster: 0 };
 
 /** Workers, faults, and an account of every message; see chaos/main.ts. Half a minute of a stand or less, ten from scale 50 on. */
 export async function chaos(): Promise<void> {

@@ -322,7 +322,7 @@ async function statsOf(
   names: readonly string[],
 ): Promise<readonly (QueueStat | undefined)[]> {
   incarnation.promote();
-  await incarnation.listing.refresh();
+  await incarnation.listing.refreshIfInexact();
   const stats: (QueueStat | undefined)[] = [];
   for (const name of names) {
     const queue = incarnation.queues.get(name);

@@ -124,12 +124,14 @@ export class Incarnation {
     } catch {
       // What was to be done happens when the holder is found dead.
     }
+    this.listing.close();
     this.#end ??= { error: new RecoverableConnectionError('filesystem: the connection is closed') };
   }
 
   #lose(error: unknown): void {
     if (this.#end !== undefined) return;
     this.#end = { error };
+    this.listing.close();
     this.watcher.stop();
     this.alarm.stop();
     this.#lost(error);

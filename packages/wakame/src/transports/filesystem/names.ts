@@ -173,6 +173,7 @@ function inFile(queue: string): string {
 }
 
 function fromFile(text: string): string {
+  if (!text.includes('\uf02f') && !text.includes('\uf000')) return text;
   return text.replace(STAND_INS, (character) => (character === '\uf02f' ? '/' : '\0'));
 }
 

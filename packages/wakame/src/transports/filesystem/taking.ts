@@ -43,7 +43,7 @@ export class Taking {
       await listing.refresh();
       isFresh = true;
     };
-    if (listing.isOld) await look();
+    await listing.refreshIfOld();
     while (taken.length < limit && shares.some(({ left }) => left > 0)) {
       const { picks, lapsed } = this.#pick(shares, limit - taken.length, order);
       await messages.delete(lapsed);
