@@ -112,6 +112,8 @@ export class Run {
 
   /** However long it takes: a slow machine has a long queue. */
   async #untilDrained(): Promise<void> {
+    // What the producers wrote last was not read yet.
+    this.#progress.update();
     while (!this.#progress.isDrained) {
       const before = this.#progress.deliveries;
       const isOn = () => this.#progress.isDrained || this.#progress.deliveries > before;

@@ -2,8 +2,13 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { afterAll, expect } from 'vitest';
 import type { ConnectionParameters } from '../../src/transport/contract.js';
+
+/** Looks until it is as expected. */
+export function eventually<T>(look: () => T): ReturnType<typeof expect.poll<T>> {
+  return expect.poll(look, { timeout: 10_000, interval: 10 });
+}
 
 /** A folder that goes with the test file. */
 export function temporaryFolder(): string {

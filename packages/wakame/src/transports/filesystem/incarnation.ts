@@ -56,7 +56,8 @@ export class Incarnation {
     this.layout = layout;
     this.hasFlock = flock !== undefined;
     this.#lost = lost;
-    this.locks = new Locks(layout.own, flock, options.timeout);
+    // A little before those who wait for the answer give up: as a loss, after which it is tried again.
+    this.locks = new Locks(layout.own, flock, options.timeout * 0.9);
     this.holders = new Holders(layout.holders, options.lease);
     this.listing = new Listing(layout.source.ready);
     this.watcher = new Watcher({
