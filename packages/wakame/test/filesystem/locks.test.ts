@@ -89,7 +89,7 @@ describe('a lock file that was left behind', () => {
     await expect(locks.alone(async () => undefined)).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
     const before = Date.now() / 1000 - 3600;
     utimesSync(file, before, before);
-    await expect(locks.alone(async () => 'free')).resolves.toBe('free');
+    await expect(new Locks(folder, undefined, 10_000).alone(async () => 'free')).resolves.toBe('free');
   });
 });
 

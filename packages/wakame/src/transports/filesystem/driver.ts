@@ -1,6 +1,7 @@
 import { hostname, release, type as systemName } from 'node:os';
 import { type MessagingError, NotSupportedError, RecoverableConnectionError } from '../../errors.js';
 import type { DeliveryTag } from '../../transport/message.js';
+import { noop } from '../../util/noop.js';
 import type {
   AttachResult,
   ConsumerRecord,
@@ -61,9 +62,14 @@ export class FilesystemDriver implements Driver {
       }
     });
     const former = [...this.#attached.values()];
+    try {
+      if (former.length > 0) await incarnation.run(() => incarnation.queues.detach(options.holder.id, former));
+      if (early !== undefined) throw (early as { readonly error: unknown }).error;
+    } catch (error) {
+      await incarnation.close(async () => undefined);
+      throw error;
+    }
     this.#attached.clear();
-    if (former.length > 0) await incarnation.run(() => incarnation.queues.detach(options.holder.id, former));
-    if (early !== undefined) throw (early as { readonly error: unknown }).error;
     opened = incarnation;
     this.#features = featuresOf(incarnation.options.lease);
     this.#current = incarnation;
@@ -75,11 +81,10 @@ export class FilesystemDriver implements Driver {
     const options = this.#options;
     this.#current = undefined;
     if (incarnation === undefined || options === undefined) return;
-    const consumers = [...this.#attached.values()];
-    this.#attached.clear();
     await incarnation.close(async () => {
       const { id } = options.holder;
-      if (consumers.length > 0) await incarnation.queues.detach(id, consumers);
+      if (this.#attached.size > 0) await incarnation.queues.detach(id, [...this.#attached.values()]);
+      this.#attached.clear();
       if (!this.#hasExclusive) incarnation.holders.die(id);
     });
   }
@@ -194,8 +199,13 @@ export class FilesystemDriver implements Driver {
     const sending = new Sending(incarnation, () => due?.());
     // What takes long, writing, begins at once; where it can be seen it comes in turn.
     const prepared = sending.prepare(messages);
-    prepared.catch(() => undefined); // It is awaited below.
-    return this.#run(async () => sending.publish(await prepared, messages));
+    prepared.catch(noop); // It is awaited below.
+    try {
+      return await this.#run(async () => sending.publish(await prepared, messages));
+    } catch (error) {
+      void prepared.then(({ drafts }) => incarnation.messages.discard(drafts)).catch(noop);
+      throw error;
+    }
   }
 
   take(requests: readonly TakeRequest[], options: TakeOptions): Promise<readonly Taken[]> {
@@ -218,7 +228,7 @@ export class FilesystemDriver implements Driver {
       }
       if (shares.length === 0) return [];
       const taken = await taking.take(shares, options);
-      for (const { queue } of shares) if (listing.of(queue).length > 0) watcher.nudge(queue);
+      for (const { queue } of shares) if (listing.of(queue).some((name) => !hasExpired(name))) watcher.nudge(queue);
       return taken;
     });
   }

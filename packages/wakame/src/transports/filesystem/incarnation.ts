@@ -40,9 +40,14 @@ export class Incarnation {
     const flock = await loadFlock();
     driver.signal?.throwIfAborted();
     const incarnation = new Incarnation(driver, options, layout, flock, lost);
-    incarnation.holders.live(driver.holder.id, driver.holder.name);
-    incarnation.messages.open();
-    return incarnation;
+    try {
+      incarnation.holders.live(driver.holder.id, driver.holder.name);
+      incarnation.messages.open();
+      return incarnation;
+    } catch (error) {
+      incarnation.listing.close();
+      throw error;
+    }
   }
 
   private constructor(

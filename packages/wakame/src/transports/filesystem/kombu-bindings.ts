@@ -52,11 +52,13 @@ export async function changeBindings(
     const before = size === 0 ? [] : await contentOf(handle, file);
     const after = change(before);
     if (after === before) return;
-    const content = Buffer.from(
-      JSON.stringify(after.map(({ routingKey, pattern, queue }) => [routingKey, pattern, queue])),
-    );
+    const text = JSON.stringify(after.map(({ routingKey, pattern, queue }) => [routingKey, pattern, queue]));
+    const length = Buffer.byteLength(text);
+    // In one step, and blank where more was before: whoever is killed now leaves a list behind.
+    const content = Buffer.alloc(Math.max(length, size), ' ');
+    content.write(text);
     await handle.write(content, 0, content.length, 0);
-    await handle.truncate(content.length);
+    await handle.truncate(length);
   } finally {
     await handle.close();
   }

@@ -48,6 +48,7 @@ export class Sending {
     const { messages: files, alarm, locks } = this.#incarnation;
     const queues = [...new Set(messages.map(({ queue }) => queue))];
     const standing = await this.#standing(queues);
+    const declared = new Set(queues.filter((queue) => this.#isDeclared(queue)));
     const results = messages.map(({ queue }): SendResult => (standing.has(queue) ? 'stored' : 'missing'));
     const [wanted, unwanted] = [
       drafts.filter((_, i) => results[i] === 'stored'),
@@ -58,8 +59,8 @@ export class Sending {
       await locks.alone(() => this.#publishLimited(drafts, results, options));
     } else await files.publish(wanted);
 
-    // A queue deleted meanwhile must not have messages when it is declared anew.
-    const left = await this.#standing([...standing]);
+    // A queue deleted meanwhile must not have messages when it is declared anew. (Of one that was never declared nobody could tell.)
+    const left = new Set([...standing].filter((queue) => !declared.has(queue) || this.#isDeclared(queue)));
     for (const [i, draft] of drafts.entries()) {
       const { queue, expiresAt } = draft.name;
       if (results[i] !== 'stored') continue;
@@ -71,6 +72,11 @@ export class Sending {
       if (expiresAt !== undefined && options.get(queue)?.deadLetter === true) alarm.at(expiresAt);
     }
     return results;
+  }
+
+  #isDeclared(queue: string): boolean {
+    const declared = this.#incarnation.queues.get(queue);
+    return declared !== undefined && declared !== 'over';
   }
 
   /** Those that exist. A queue that was never declared through us may do so by its messages. */

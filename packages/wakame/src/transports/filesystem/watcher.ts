@@ -28,6 +28,8 @@ export class Watcher {
   #hints: QueueHints | undefined;
   #system: readonly FSWatcher[] = [];
   #stopped = false;
+  /** The system cannot tell of changes here. */
+  #failed = false;
 
   constructor(options: WatcherOptions) {
     this.#options = options;
@@ -43,7 +45,7 @@ export class Watcher {
     this.#records.clear();
     for (const queue of wanted) this.#records.set(recordFile(queue), queue);
     if (wanted.size === 0) this.#ignore();
-    else if (this.#system.length === 0) this.#listen();
+    else if (this.#system.length === 0 && !this.#failed) this.#listen();
     if (added.size > 0) void this.#look(added);
   }
 
@@ -100,7 +102,7 @@ export class Watcher {
       this.#system = system;
     } catch (error) {
       for (const watcher of system) watcher.close();
-      this.#options.problem(error);
+      this.#fail(error);
     }
   }
 
@@ -110,6 +112,7 @@ export class Watcher {
   }
 
   #fail(error: unknown): void {
+    this.#failed = true;
     this.#ignore();
     if (!this.#stopped) this.#options.problem(error);
   }
