@@ -12,6 +12,7 @@ export default defineConfig({
       { find: /^@wakame\/amqp\/(.*)$/, replacement: `${source('packages/amqp/src')}/$1.ts` },
       { find: /^@wakame\/oslo$/, replacement: source('packages/oslo/src/index.ts') },
       { find: /^wakame$/, replacement: source('packages/wakame/src/index.ts') },
+      { find: /^wakame\/filesystem$/, replacement: source('packages/wakame/src/transports/filesystem/index.ts') },
       { find: /^wakame\/memory$/, replacement: source('packages/wakame/src/transports/memory/index.ts') },
       { find: /^wakame\/otel$/, replacement: source('packages/wakame/src/otel/index.ts') },
       { find: /^wakame\/redis$/, replacement: source('packages/wakame/src/transports/redis/index.ts') },

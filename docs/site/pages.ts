@@ -37,6 +37,7 @@ export const sections: readonly Section[] = [
       'docs/transports/amqp.md',
       'docs/guides/redis.md',
       'docs/guides/sql.md',
+      'docs/guides/filesystem.md',
       'docs/transports/memory.md',
       'docs/guides/writing-a-transport.md',
     ],
@@ -77,6 +78,7 @@ export const sections: readonly Section[] = [
 /** The modules of the reference: by which name they are imported, and where their source is. */
 export const modules: Readonly<Record<string, string>> = {
   wakame: 'packages/wakame/src/index.ts',
+  'wakame/filesystem': 'packages/wakame/src/transports/filesystem/index.ts',
   'wakame/memory': 'packages/wakame/src/transports/memory/index.ts',
   'wakame/otel': 'packages/wakame/src/otel/index.ts',
   'wakame/redis': 'packages/wakame/src/transports/redis/index.ts',

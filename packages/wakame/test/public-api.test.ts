@@ -41,6 +41,7 @@ const wakame = `
 
 const exported = {
   wakame: [wakame, errors, amqpErrors],
+  'wakame/filesystem': ['FilesystemDriver transportModule'],
   'wakame/memory': ['MemoryDriver memoryBroker resetMemory transportModule'],
   'wakame/otel': ['instrument processMessage'],
   'wakame/redis': ['RedisDriver transportModule'],
@@ -67,6 +68,7 @@ const exported = {
 
 const modules: Readonly<Record<keyof typeof exported, () => Promise<object>>> = {
   wakame: () => import('wakame'),
+  'wakame/filesystem': () => import('wakame/filesystem'),
   'wakame/memory': () => import('wakame/memory'),
   'wakame/otel': () => import('wakame/otel'),
   'wakame/redis': () => import('wakame/redis'),

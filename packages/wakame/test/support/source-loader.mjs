@@ -13,6 +13,7 @@ const names = new Map([
   ['@wakame/amqp', 'amqp/src/index.ts'],
   ['@wakame/amqp/errors', 'amqp/src/errors.ts'],
   ['wakame', 'wakame/src/index.ts'],
+  ['wakame/filesystem', 'wakame/src/transports/filesystem/index.ts'],
   ['wakame/memory', 'wakame/src/transports/memory/index.ts'],
   ['wakame/redis', 'wakame/src/transports/redis/index.ts'],
   ['wakame/sql', 'wakame/src/transports/sql/index.ts'],

@@ -77,7 +77,8 @@ export class Incarnation {
     });
     this.taking = new Taking({ ready: layout.source.ready, listing: this.listing, messages: this.messages, due });
     const { fsync } = options;
-    this.table = new FileTable(layout, this.locks, new Records<ExchangeFile>(layout.exchanges, layout.temp, fsync));
+    const exchanges = new Records<ExchangeFile>(layout.exchanges, layout.temp, fsync);
+    this.table = new FileTable(layout, this.locks, exchanges, fsync);
     const records = new Records<QueueFile>(layout.queues, layout.temp, fsync);
     this.queues = new Queues(records, this.holders, this.locks, (queue) => this.#clear(queue));
     this.alarm = new Alarm(() => {

@@ -39,10 +39,14 @@ export async function readBindings(file: string, locks: Locks): Promise<readonly
   }
 }
 
-/** @param change Gives the bindings as they are to be; the same list: nothing is written. */
+/**
+ * @param flush Resolves when the disk has it.
+ * @param change Gives the bindings as they are to be; the same list: nothing is written.
+ */
 export async function changeBindings(
   file: string,
   locks: Locks,
+  flush: boolean,
   change: (bindings: readonly KombuBinding[]) => readonly KombuBinding[],
 ): Promise<void> {
   const handle = await open(file, constants.O_RDWR | constants.O_CREAT, 0o666);
@@ -59,6 +63,7 @@ export async function changeBindings(
     content.write(text);
     await handle.write(content, 0, content.length, 0);
     await handle.truncate(length);
+    if (flush) await handle.sync();
   } finally {
     await handle.close();
   }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { DecodeError } from '../../errors.js';
 import { parseJson, writeJson } from '../virtual/wire/index.js';
-import { namesIn, removed, replace, stateOf, textOf } from './files.js';
+import { flushFolder, namesIn, removed, replace, stateOf, textOf } from './files.js';
 import { recordFile } from './names.js';
 
 /** Records remembered of each kind. */
@@ -45,6 +45,7 @@ export class Records<T extends { readonly name: string }> {
 
   async write(record: T): Promise<void> {
     await replace(this.path(record.name), this.#temp, writeJson(record, { typed: true }), this.#flush);
+    if (this.#flush) await flushFolder(this.#folder);
   }
 
   remove(name: string): boolean {

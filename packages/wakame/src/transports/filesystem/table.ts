@@ -32,8 +32,10 @@ export class FileTable implements RoutingTable {
   readonly #layout: Layout;
   readonly #locks: Locks;
   readonly #records: Records<ExchangeFile>;
+  readonly #flush: boolean;
 
-  constructor(layout: Layout, locks: Locks, records: Records<ExchangeFile>) {
+  constructor(layout: Layout, locks: Locks, records: Records<ExchangeFile>, flush: boolean) {
+    this.#flush = flush;
     this.#layout = layout;
     this.#locks = locks;
     this.#records = records;
@@ -184,7 +186,7 @@ export class FileTable implements RoutingTable {
     change: (bindings: readonly KombuBinding[]) => readonly KombuBinding[],
   ): Promise<void> {
     const file = bindingsFile(exchange);
-    if (file !== undefined) await changeBindings(join(this.#layout.control, file), this.#locks, change);
+    if (file !== undefined) await changeBindings(join(this.#layout.control, file), this.#locks, this.#flush, change);
   }
 }
 
