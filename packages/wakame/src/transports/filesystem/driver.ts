@@ -46,6 +46,7 @@ export class FilesystemDriver implements Driver {
   readonly #attached = new Map<string, ConsumerRecord>();
   #hasExclusive = false;
 
+  /** What a folder of files can do by itself. `lease` is that of the options once it was opened. */
   get features(): DriverFeatures {
     return this.#features;
   }
