@@ -45,6 +45,10 @@ const LARGE = 256 * 1024;
 /** What was being written for so long (milliseconds) was left behind. */
 const LEFT_BEHIND = 3_600_000;
 
+/** Of what waits for its time, what others add is seen after so many milliseconds at the most, or so many times as long as it takes to look. */
+const LOOK_INTERVAL = 100;
+const LOOK_SHARE = 20;
+
 /** One taking of one message. */
 export class FileLease {
   readonly holder: string;
@@ -93,6 +97,9 @@ export class Messages {
   readonly #problem: (error: unknown) => void;
   /** Of this holder. */
   readonly #heldFolder: string;
+  /** When those that wait for their time are to be looked at again, and when the first of them is due. */
+  #nextLook = 0;
+  #nextDue: number | undefined;
 
   constructor({ layout, options, holder, listing, changed, problem }: MessagesOptions) {
     this.#layout = layout;
@@ -149,6 +156,7 @@ export class Messages {
       const folder = dueAt === undefined ? target.ready : target.later;
       renameSync(temp, join(folder, dueAt === undefined ? name.file : writeLater(dueAt, name.file)));
       folders.add(folder);
+      if (dueAt !== undefined) this.#nextDue = Math.min(dueAt, this.#nextDue ?? dueAt);
       if (dueAt !== undefined || target.ready !== source.ready) return;
       this.#listing.add(name);
       this.#changed(name.queue);
@@ -293,8 +301,10 @@ export class Messages {
 
   /** Moves those whose time has come to their queues. Gives the time of the next one. */
   promote(): number | undefined {
-    const { later, ready } = this.#layout.source;
     const now = Date.now();
+    const begun = performance.now();
+    if (begun < this.#nextLook && (this.#nextDue === undefined || this.#nextDue > now)) return this.#nextDue;
+    const { later, ready } = this.#layout.source;
     let next: number | undefined;
     for (const text of [...namesIn(later)].sort()) {
       const waiting = parseLater(text);
@@ -307,6 +317,9 @@ export class Messages {
       this.#listing.add(waiting.message);
       this.#changed(waiting.message.queue);
     }
+    const end = performance.now();
+    this.#nextLook = end + Math.max(LOOK_INTERVAL, LOOK_SHARE * (end - begun));
+    this.#nextDue = next;
     return next;
   }
 
