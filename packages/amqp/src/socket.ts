@@ -54,11 +54,17 @@ export function socketFailed(progress: Progress, error: NodeJS.ErrnoException): 
   if (error.syscall === 'getaddrinfo') progress.phase = 'dns';
   const concernsTls = code.startsWith('ERR_SSL_') || (progress.phase === 'tls' && !TRANSPORT_ERRORS.has(code));
   if (!concernsTls) return connectFailed(progress, describe(error), error);
-  return new TlsError(`TLS with ${progress.host} failed: ${error.message}`, {
+  return new TlsError(`TLS with ${progress.host} failed: ${tlsReason(error)}`, {
     cause: error,
     phase: 'tls',
     host: progress.host,
   });
+}
+
+/** OpenSSL's message has numbers, source files and a line break in it; beside it Node gives the reason alone. */
+function tlsReason(error: NodeJS.ErrnoException & { readonly reason?: unknown }): string {
+  if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'the other side does not speak TLS at this port';
+  return typeof error.reason === 'string' ? error.reason : error.message;
 }
 
 async function loadFiles(options: TlsOptions, host: string): Promise<tls.ConnectionOptions> {

@@ -1,7 +1,5 @@
 /** Where the bodies of messages come from, and how they are written. */
 import { createReadStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
 import { serialization } from 'wakame';
 import { UsageError } from './exit-codes.js';
 
@@ -17,9 +15,15 @@ export interface BodyFlags {
   readonly lines: boolean;
 }
 
+export const SERIALIZERS = ['json', 'yaml', 'msgpack', 'text', 'raw'] as const;
+export type Serializer = (typeof SERIALIZERS)[number];
+
+/** Bytes of a body at most, as the library has it: no input is read on without end. */
+const LARGEST = 128 * 1024 * 1024;
+
 /**
  * The bodies that the command line names: the argument, a file, or standard input (`-`, or nothing at all when something is piped
- * in). Each as it stands, or one for each line of UTF-8 text. Throws the signal's reason when it is aborted while it waits for input.
+ * in). Each as it stands, byte by byte, or one for each line. Throws the signal's reason when it is aborted while it waits for input.
  */
 export async function* bodies(
   argument: string | undefined,
@@ -35,43 +39,70 @@ export async function* bodies(
     yield Buffer.from(argument);
     return;
   }
-  if (argument === undefined && file === undefined && stdin.isTTY) {
+  const isImplied = argument === undefined && file === undefined;
+  if (isImplied && stdin.isTTY) {
     throw new UsageError("what shall be published? Give a body, --file, or '-' for standard input");
   }
-  const fromFile = file !== undefined && file !== '-';
+  const input = file !== undefined && file !== '-' ? createReadStream(file) : stdin;
   // Nobody waits for input that is no longer wanted.
-  signal.addEventListener('abort', () => stdin.destroy(signal.reason as Error), { once: true });
+  signal.addEventListener('abort', () => input.destroy(signal.reason as Error), { once: true });
+  const pieces = input as AsyncIterable<Buffer>;
   if (lines) {
-    const input = fromFile ? createReadStream(file) : stdin;
-    // A stream that fails tells its reader, and nobody else.
-    const failed = new Promise<never>((_, reject) => input.once('error', reject));
-    failed.catch(() => undefined);
-    const reader = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
-    try {
-      const iterator = reader[Symbol.asyncIterator]();
-      for (;;) {
-        const next = await Promise.race([iterator.next(), failed]);
-        if (next.done === true) return;
-        if (next.value !== '') yield Buffer.from(next.value);
-      }
-    } finally {
-      reader.close();
-      input.destroy();
-    }
-  } else if (fromFile) {
-    yield await readFile(file);
-  } else {
-    const chunks: Buffer[] = [];
-    for await (const chunk of stdin) chunks.push(Buffer.from(chunk as Buffer));
-    yield Buffer.concat(chunks);
+    yield* linesOf(pieces);
+    return;
   }
+  const body = await whole(pieces);
+  if (isImplied && body.length === 0) {
+    throw new UsageError("what shall be published? There was nothing on standard input; '-' publishes that, too");
+  }
+  yield body;
+}
+
+async function whole(pieces: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const piece of pieces) {
+    size += piece.length;
+    if (size > LARGEST) throw tooLarge('the body');
+    chunks.push(piece);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** The lines that are not empty, without what ends them: a line feed, or a carriage return before it. */
+async function* linesOf(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const withoutReturn = (line: Buffer) => (line.at(-1) === RETURN ? line.subarray(0, -1) : line);
+  let begun: Buffer[] = [];
+  let size = 0;
+  for await (const piece of pieces) {
+    let start = 0;
+    for (let end = piece.indexOf(FEED); end !== -1; end = piece.indexOf(FEED, start)) {
+      const line = withoutReturn(Buffer.concat([...begun, piece.subarray(start, end)]));
+      begun = [];
+      size = 0;
+      start = end + 1;
+      if (line.length > 0) yield line;
+    }
+    size += piece.length - start;
+    if (size > LARGEST) throw tooLarge('a line');
+    if (start < piece.length) begun.push(piece.subarray(start));
+  }
+  const last = withoutReturn(Buffer.concat(begun));
+  if (last.length > 0) yield last;
+}
+
+const FEED = 0x0a;
+const RETURN = 0x0d;
+
+function tooLarge(what: string): UsageError {
+  return new UsageError(`${what} has more than ${LARGEST.toLocaleString('en')} bytes`);
 }
 
 /**
  * Encodes a body. Without a serializer, what is JSON is sent as JSON, other text as text, and the rest as bytes; each as it stands,
  * so that numbers keep their digits. With one, the body is read as JSON and written anew, but for `text` and `raw`.
  */
-export function encode(body: Uint8Array, serializer: string | undefined): Encoded {
+export function encode(body: Uint8Array, serializer: Serializer | undefined): Encoded {
   const text = utf8(body);
   if (serializer === undefined) {
     if (text === undefined) return { body, contentType: 'application/data', contentEncoding: 'binary' };

@@ -19,11 +19,11 @@ export function exchangeNames(this: Context, partial: string): Promise<readonly 
 
 /** Nothing when the broker cannot be asked: a shell that completes is no place for errors. */
 async function names(
-  { process, leading }: Context,
+  { host, leading }: Context,
   partial: string,
   list: (connection: Connection) => Promise<readonly string[]>,
 ): Promise<readonly string[]> {
-  const url = leading.url ?? process.env.WAKAME_URL;
+  const url = leading.url ?? host.env.WAKAME_URL;
   if (url === undefined) return [];
   let connection: Connection | undefined;
   try {

@@ -1,5 +1,6 @@
 /** Asks before something is destroyed. */
-import { createInterface } from 'node:readline/promises';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { EXIT, Failure, UsageError } from './exit-codes.js';
 
 /** Goes on after a yes. Without a terminal there is nobody to ask: then it takes `--yes`. */
@@ -11,10 +12,16 @@ export async function confirm(
 ): Promise<void> {
   if (yes) return;
   if (!stdin.isTTY) throw new UsageError(`${question} Say --yes: there is no terminal to ask on`);
-  const terminal = createInterface({ input: stdin, output: stderr });
+  // Line by line, as the terminal gives them: Ctrl-C stays a signal.
+  const terminal = createInterface({ input: stdin, terminal: false });
   try {
-    const answer = await terminal.question(`${question} [y/N] `, { signal });
-    if (!/^y(es)?$/i.test(answer.trim())) throw new Failure('nothing was done', EXIT.failed);
+    stderr.write(`${question} [y/N] `);
+    // An end of the input is no yes.
+    const [answer = ''] = await Promise.race([once(terminal, 'line', { signal }), once(terminal, 'close', { signal })]);
+    if (!/^y(es)?$/i.test(String(answer).trim())) throw new Failure('nothing was done', EXIT.failed);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
   } finally {
     terminal.close();
   }

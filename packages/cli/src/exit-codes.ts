@@ -46,3 +46,17 @@ export function exitCodeOf(error: unknown): number {
   if (error.code === 'NOT_FOUND') return EXIT.notFound;
   return UNREACHABLE.has(error.code) ? EXIT.unreachable : EXIT.failed;
 }
+
+const CODES: ReadonlyMap<number, string> = new Map([
+  [EXIT.nothing, 'EMPTY'],
+  [EXIT.notFound, 'NOT_FOUND'],
+  [EXIT.unreachable, 'CONNECT_FAILED'],
+]);
+
+/** The code of an error for programs: the library's own words, and the system's (ENOENT). */
+export function errorCodeOf(error: unknown): string {
+  if (error instanceof UsageError) return 'INVALID_ARGUMENT';
+  if (error instanceof Failure) return CODES.get(error.exitCode) ?? 'FAILED';
+  const { code } = (error ?? {}) as { code?: unknown };
+  return typeof code === 'string' ? code : 'FAILED';
+}

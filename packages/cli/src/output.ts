@@ -73,7 +73,7 @@ export class Output {
   }
 
   /** The end of the command. */
-  fail(message: string, code: string | undefined): void {
+  fail(message: string, code: string): void {
     if (this.json) this.#error(toJson({ error: { code, message } }));
     else this.#error(`${this.#errorColors.red('wakame:')} ${message}`);
   }

@@ -1,7 +1,7 @@
 /** From the command line to an open connection, and back to the shell: signals, errors, exit code. */
 import { Connection } from 'wakame';
 import type { Context } from './context.js';
-import { EXIT, exitCodeOf } from './exit-codes.js';
+import { EXIT, errorCodeOf, exitCodeOf } from './exit-codes.js';
 import type { CommonFlags } from './flags.js';
 import { Output, printable } from './output.js';
 import { time } from './parse.js';
@@ -38,7 +38,7 @@ export async function session(
   flags: { readonly json: boolean; readonly url?: string | undefined; readonly wait?: number | undefined },
   body: (session: Session) => Promise<void>,
 ): Promise<void> {
-  const { process, outcome } = context;
+  const { host: process, outcome } = context;
   const json = flags.json || context.leading.json;
   const out = new Output(process.stdout, process.stderr, { json, environment: process.env });
   const controller = new AbortController();
@@ -80,7 +80,7 @@ export async function session(
     const reason = controller.signal.reason as Interrupted | undefined;
     if (isOurs) outcome.exitCode = reason?.exitCode ?? EXIT.done;
     else {
-      out.fail(messageOf(error), codeOf(error));
+      out.fail(messageOf(error), errorCodeOf(error));
       outcome.exitCode = exitCodeOf(error);
     }
   } finally {
@@ -123,11 +123,6 @@ function open(out: Output, url: string | undefined): Connection {
 async function established(connection: Connection, wait: number | undefined, signal: AbortSignal): Promise<void> {
   if (wait !== undefined) await connection.connect({ timeout: wait, signal });
   else await connection.ensureConnection({ maxRetries: connection.info().alternates.length, signal });
-}
-
-function codeOf(error: unknown): string | undefined {
-  const { code } = error as { code?: unknown };
-  return typeof code === 'string' ? code : undefined;
 }
 
 function messageOf(error: unknown): string {

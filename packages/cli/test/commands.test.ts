@@ -1,9 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { type Delivery, Exchange, Mailbox, Queue } from 'wakame';
-import { BROKERS, bench, range } from './support/command.js';
+import { BROKERS, bench, range, temporaryFolder } from './support/command.js';
 
 // Processes need their time to start on a machine that has much else to do.
 vi.setConfig({ testTimeout: 60_000 });
@@ -53,6 +52,29 @@ describe.each(BROKERS)('on %s', (broker) => {
       expect(runs[2]?.stderr).toMatch(/did you mean 'amqp'/);
     });
 
+    it('says what is wrong in one line, or in one of JSON', async () => {
+      const mistakes = [
+        ['pblish'],
+        ['consume'],
+        ['consume', 'q', '--count', 'x'],
+        ['publish', '-q', 'q', '{}', '--serializer', 'jsn'],
+        ['call', 'box', 'command', 'not-a-pair'],
+        ['completion', 'tcsh'],
+        ['-u'],
+      ];
+      for (const words of mistakes) {
+        const { code, stdout, stderr } = await wakame(words);
+        expect([code, stdout], words.join(' ')).toEqual([2, '']);
+        expect(stderr).toMatch(/^wakame: .+\n$/);
+        const forPrograms = await wakame(['--json', ...words]);
+        expect([forPrograms.code, forPrograms.stdout]).toEqual([2, '']);
+        expect(JSON.parse(forPrograms.stderr)).toEqual({
+          error: { code: 'INVALID_ARGUMENT', message: stderr.slice('wakame: '.length, -1) },
+        });
+      }
+      expect(await succeed('help', 'list', 'queues')).toBe(await succeed('list', 'queues', '--help'));
+    });
+
     it('tells scripts by exit codes what happened', async () => {
       const empty = await queue();
       const runs = await Promise.all([
@@ -62,14 +84,19 @@ describe.each(BROKERS)('on %s', (broker) => {
         wakame(['get', empty]),
         wakame(['ping', '-u', 'amqp://localhost:1']),
         wakame(['get', queueName()]),
+        wakame(['publish', '--queue', queueName(), 'x']),
+        wakame(['publish', '--queue', empty], { input: '' }),
+        wakame(['publish', '--queue', empty, '--file', '/there/is/none']),
       ]);
-      expect(runs.map(({ code }) => code)).toEqual([0, 1, 2, 3, 4, 5]);
+      expect(runs.map(({ code }) => code)).toEqual([0, 1, 2, 3, 4, 5, 5, 2, 1]);
     });
 
     it('writes an error as JSON to standard error', async () => {
       const { stdout, stderr } = await wakame(['--json', 'get', 'cli.there-is-none']);
       expect(stdout).toBe('');
       expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'NOT_FOUND' } });
+      const nothing = await wakame(['--json', 'get', await queue()]);
+      expect(JSON.parse(nothing.stderr)).toMatchObject({ error: { code: 'EMPTY' } });
     });
 
     it('never shows a password', async () => {
@@ -128,6 +155,26 @@ describe.each(BROKERS)('on %s', (broker) => {
       expect(JSON.parse(stdout)).toEqual({ published: 6, unroutable: 0 });
       expect(performance.now() - started).toBeGreaterThan(250);
       expect(await numbers(name)).toEqual([0, 0, 0, 1, 1, 1]);
+    });
+
+    it('takes lines byte by byte, however they end and wherever the input is cut', async () => {
+      const name = await queue();
+      const long = Buffer.alloc(200_000, 'x');
+      const input = Buffer.concat([
+        Buffer.from([0xff, 0xfe, 0x0a]),
+        Buffer.from('é\r\n\n\r\n'),
+        long,
+        Buffer.from('\nlast'),
+      ]);
+      const file = join(temporaryFolder(), 'lines');
+      writeFileSync(file, input);
+      await succeed('publish', '--queue', name, '--lines', '--file', file);
+      await wakame(['publish', '--queue', name, '--lines'], { input });
+      const found: Uint8Array[] = [];
+      for (let i = 0; i < 8; i++) found.push((await channel.get(name, { noAck: true }))?.body ?? new Uint8Array());
+      const lines = [Buffer.from([0xff, 0xfe]), Buffer.from('é'), long, Buffer.from('last')];
+      expect(Buffer.concat(found).equals(Buffer.concat([...lines, ...lines]))).toBe(true);
+      expect(found.map(({ length }) => length)).toEqual([...lines, ...lines].map(({ length }) => length));
     });
 
     it('warns of what no queue took', async () => {
@@ -205,12 +252,11 @@ describe.each(BROKERS)('on %s', (broker) => {
       const dead = await queue();
       const name = await queue({ arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead } });
       await fill(name, 3);
-      const file = join(mkdtempSync(join(tmpdir(), 'wakame-cli-')), 'out');
+      const file = join(temporaryFolder(), 'out');
       const command = `body=$(cat); echo "$WAKAME_QUEUE $body" >> ${file}; case $body in *1*) exit 7;; esac`;
       const args = ['consume', name, '--exec', command, '--on-failure', 'reject', '--count', '3'];
       const { code, stderr } = await wakame(args);
       const said = readFileSync(file, 'utf8');
-      rmSync(dirname(file), { recursive: true });
       expect([code, said]).toEqual([
         0,
         range(3)

@@ -5,7 +5,7 @@ import { bench, range } from './support/command.js';
 // Processes need their time to start on a machine that has much else to do.
 vi.setConfig({ testTimeout: 60_000 });
 
-const { start, queue, fill, numbers, depth } = bench('cli-process', 'rabbitmq');
+const { start, startOnTerminal, queue, fill, numbers, depth } = bench('cli-process', 'rabbitmq');
 
 describe('a process that is told to end', () => {
   it('Ctrl-C lets the program at work finish, and gives the rest back', async () => {
@@ -42,5 +42,39 @@ describe('a process that is told to end', () => {
     expect(left).toEqual(range(left.length, 500 - left.length));
     expect(left.length).toBeGreaterThan(0);
     expect(printed).toBeLessThanOrEqual(500 - left.length);
+  });
+});
+
+describe('on a terminal', () => {
+  it('asks before it destroys, and takes nothing but yes for yes', async () => {
+    const name = await queue();
+    await fill(name, 2);
+    const answer = async (text: string) => {
+      const running = startOnTerminal(['purge', name]);
+      await running.until(({ stdout }) => stdout.includes('[y/N]'));
+      running.process.stdin.write(text);
+      return running.ended;
+    };
+    // No, the end of the input, Ctrl-C.
+    const refused = await Promise.all(['n\n', '\x04', '\x03'].map(answer));
+    expect(refused.map(({ code }) => code)).toEqual([1, 1, 130]);
+    expect(await depth(name)).toBe(2);
+    const { code, stdout } = await answer('y\n');
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/dropped 2 messages/)]);
+    expect(await depth(name)).toBe(0);
+  });
+
+  it('shows progress and colours; NO_COLOR keeps the colours away', async () => {
+    const name = await queue();
+    const args = ['publish', '--queue', name, '{}', '--repeat', '40', '--rate', '100'];
+    const publishing = await startOnTerminal(args).ended;
+    expect(publishing.stdout).toContain('\r\x1b[2Kpublished ');
+    const [coloured, plain] = await Promise.all([
+      startOnTerminal(['get', name, '--peek']).ended,
+      startOnTerminal(['get', name, '--peek'], { NO_COLOR: '1' }).ended,
+    ]);
+    expect(coloured.stdout).toContain(`\x1b[1m${name}\x1b[22m`);
+    expect(plain.stdout).not.toContain('\x1b');
+    expect(plain.stdout).toContain(name);
   });
 });

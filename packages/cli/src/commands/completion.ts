@@ -60,6 +60,6 @@ export const completion = buildCommand({
     },
   },
   func(this: Context, _flags: object, shell: Shell) {
-    this.process.stdout.write(SCRIPTS[shell]);
+    this.host.stdout.write(SCRIPTS[shell]);
   },
 });

@@ -102,7 +102,7 @@ export const consume = buildCommand({
       let handled: number;
       try {
         if (flags.exec === undefined) handled = await print(session, flags, deliveries);
-        else handled = await runPrograms(session, flags, flags.exec, deliveries, this.process.env);
+        else handled = await runPrograms(session, flags, flags.exec, deliveries, this.host.env);
       } finally {
         await deliveries.close();
       }
@@ -119,17 +119,35 @@ async function print({ out, connection }: Connected, flags: Flags, deliveries: D
   const { channel } = deliveries;
   const format = flags.format ?? (out.json ? 'json' : 'pretty');
   const held: FromQueue[] = [];
-  let handled = 0;
-  while (handled < (flags.count ?? Number.POSITIVE_INFINITY)) {
-    const next = await deliveries.next();
-    if (next === undefined) break;
-    await show(out, format, next.delivery, next.queue);
-    handled++;
-    if (flags.requeue) held.push(next);
-    else if (!flags.peek && !(await channel.ack(next.delivery.deliveryTag))) {
-      out.warn('the connection was lost before the message was acknowledged: it will come again');
+  // Not awaited one by one: a store settles many together. The prefetch bounds them.
+  const acks = new Set<Promise<void>>();
+  let failure: { readonly error: unknown } | undefined;
+  const acknowledge = async ({ delivery }: FromQueue): Promise<void> => {
+    try {
+      if (await channel.ack(delivery.deliveryTag)) return;
+      out.warn('the connection was lost before a message was acknowledged: it will come again');
+    } catch (error) {
+      failure ??= { error };
     }
+  };
+  let handled = 0;
+  try {
+    while (handled < (flags.count ?? Number.POSITIVE_INFINITY) && failure === undefined) {
+      const next = await deliveries.next();
+      if (next === undefined) break;
+      await show(out, format, next.delivery, next.queue);
+      handled++;
+      if (flags.requeue) held.push(next);
+      else if (!flags.peek) {
+        const one = acknowledge(next).finally(() => acks.delete(one));
+        acks.add(one);
+      }
+    }
+  } finally {
+    // What was written is settled, also when the reader is gone.
+    await Promise.all(acks);
   }
+  if (failure !== undefined) throw failure.error;
   // Where they are put in front, those taken last go first: the order stays.
   if (connection.transport?.features.requeuePosition === 'front') held.reverse();
   for (const { delivery } of held) await channel.reject(delivery.deliveryTag, { requeue: true });

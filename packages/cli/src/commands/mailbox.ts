@@ -2,7 +2,7 @@ import { buildCommand, buildRouteMap } from '@stricli/core';
 import { Mailbox, type Reply } from 'wakame';
 import { celeryArguments, celeryCommands } from '../celery.js';
 import type { Context } from '../context.js';
-import { EXIT, Failure } from '../exit-codes.js';
+import { EXIT, Failure, UsageError } from '../exit-codes.js';
 import { argument, type CommonFlags, common, commonAliases, number, text, texts, time } from '../flags.js';
 import { printable, toJson } from '../output.js';
 import { pair, table } from '../parse.js';
@@ -64,7 +64,7 @@ export const broadcast = buildCommand({
   func(this: Context, flags: MailboxFlags, ...[mailbox = '', command = '', ...args]: string[]) {
     return withConnection(this, flags, async ({ connection, out, signal }) => {
       await using(new Mailbox(mailbox, { type: flags.type, connection }), async (box) => {
-        await box.broadcast(command, { arguments: table(args.map(pair)), ...nodesOf(flags), signal });
+        await box.broadcast(command, { arguments: namedArguments(args), ...nodesOf(flags), signal });
       });
       await out.result({ sent: command }, () => `sent ${command}`);
     });
@@ -93,7 +93,7 @@ export const call = buildCommand({
         new Mailbox(mailbox, { type: flags.type, connection: session.connection }),
         flags,
         command,
-        table(args.map(pair)),
+        namedArguments(args),
       ),
     );
   },
@@ -171,6 +171,14 @@ async function shutDown(session: Connected, mailbox: Mailbox, flags: Flags & Cal
     session,
     told.map((hostname) => ({ hostname, value: { ok: 'told to shut down' } })),
   );
+}
+
+function namedArguments(words: readonly string[]): Record<string, unknown> | undefined {
+  try {
+    return table(words.map(pair));
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
 }
 
 function nodesOf({ destination, pattern }: Flags): Pick<Flags, 'destination' | 'pattern'> {

@@ -1,8 +1,8 @@
 import { buildCommand } from '@stricli/core';
 import { MessagingError, type Producer, type PublishOptions } from 'wakame';
-import { bodies, encode } from '../bodies.js';
+import { bodies, encode, SERIALIZERS, type Serializer } from '../bodies.js';
 import type { Context } from '../context.js';
-import { UsageError } from '../exit-codes.js';
+import { EXIT, Failure, UsageError } from '../exit-codes.js';
 import {
   type CommonFlags,
   common,
@@ -26,7 +26,7 @@ interface Flags extends CommonFlags {
   readonly lines: boolean;
   readonly header?: readonly Pair[] | undefined;
   readonly property?: readonly Pair[] | undefined;
-  readonly serializer?: string | undefined;
+  readonly serializer?: Serializer | undefined;
   readonly compression?: string | undefined;
   readonly delay?: number | undefined;
   readonly mandatory: boolean;
@@ -61,7 +61,12 @@ export const publish = buildCommand({
       lines: toggle('Each line of the input that is not empty is a message'),
       header: pairs('A header; the value is read as JSON where it is JSON. May be repeated'),
       property: pairs('A property (correlation-id, reply-to, priority, expiration, …). May be repeated'),
-      serializer: text('name', 'Write the body, given in JSON, as json, yaml or msgpack; or as text or raw'),
+      serializer: {
+        kind: 'enum',
+        values: SERIALIZERS,
+        optional: true,
+        brief: 'Write the body, given in JSON, as json, yaml or msgpack; or as text or raw, as it stands',
+      },
       compression: text('name', 'Compress the body: zlib, zstd, brotli …'),
       delay: time('Nobody gets the message before this time has passed'),
       mandatory: toggle('Fail when no queue takes the message'),
@@ -102,7 +107,13 @@ export const publish = buildCommand({
         throw new UsageError('--serializer and --property content-type exclude each other');
       }
       const argument = queue === undefined ? third : first;
-      await send(session, flags, options, bodies(argument, flags, this.process.stdin, session.signal));
+      try {
+        await send(session, flags, options, bodies(argument, flags, this.host.stdin, session.signal));
+      } catch (error) {
+        // The default exchange leads to every queue by its name.
+        const isAbsent = queue !== undefined && error instanceof MessagingError && error.code === 'UNROUTABLE';
+        throw isAbsent ? new Failure(`there is no queue '${queue}'`, EXIT.notFound) : error;
+      }
     });
   },
 });

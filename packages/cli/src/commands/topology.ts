@@ -174,7 +174,7 @@ const deleteQueue = buildCommand({
       for (const name of names) {
         const { messageCount } = await channel.queueDeclare(name, { passive: true, signal });
         const holds = plural(messageCount, 'message');
-        await confirm(`Delete queue ${name} with ${holds} at ${placeOf(connection)}?`, flags.yes, this.process, signal);
+        await confirm(`Delete queue ${name} with ${holds} at ${placeOf(connection)}?`, flags.yes, this.host, signal);
         const { ifUnused: unused, ifEmpty } = flags;
         const deleted = await channel.queueDelete(name, { ifUnused: unused, ifEmpty, signal });
         await out.result({ queue: name, deleted }, () => `deleted queue ${name} with ${plural(deleted, 'message')}`);
@@ -199,7 +199,7 @@ const deleteExchange = buildCommand({
       for (const name of names) {
         await channel.exchangeDeclare(name, 'direct', { passive: true, signal });
         const question = `Delete exchange ${name} with its bindings at ${placeOf(connection)}?`;
-        await confirm(question, flags.yes, this.process, signal);
+        await confirm(question, flags.yes, this.host, signal);
         await channel.exchangeDelete(name, { ifUnused: flags.ifUnused, signal });
         await out.result({ exchange: name, deleted: true }, () => `deleted exchange ${name}`);
       }
@@ -229,7 +229,7 @@ export const purge = buildCommand({
       for (const name of names) {
         const { messageCount } = await channel.queueDeclare(name, { passive: true, signal });
         const question = `Drop ${plural(messageCount, 'message')} of queue ${name} at ${placeOf(connection)}?`;
-        await confirm(question, flags.yes, this.process, signal);
+        await confirm(question, flags.yes, this.host, signal);
         const purged = await channel.queuePurge(name, { signal });
         await out.result({ queue: name, purged }, () => `dropped ${plural(purged, 'message')} of queue ${name}`);
       }

@@ -40,6 +40,17 @@ export interface Ended {
   readonly stderr: string;
 }
 
+/** What runs a command in a process of its own; modules are loaded first. */
+export function commandLine(args: readonly string[], modules: readonly string[] = []): string[] {
+  return [process.execPath, ...[...modules, loader].flatMap((module) => ['--import', module]), main, ...args];
+}
+
+/** The same in a terminal, as the program `script` makes one; what is written to it comes from standard output. */
+function terminalLine(args: readonly string[]): string[] {
+  const words = commandLine(args).map((word) => `'${word.replaceAll("'", "'\\''")}'`);
+  return ['script', '-qec', words.join(' '), '/dev/null'];
+}
+
 /** A command at work. */
 export class Running {
   readonly process: ChildProcessWithoutNullStreams;
@@ -48,11 +59,9 @@ export class Running {
   stderr = '';
   readonly #looks = new Set<() => void>();
 
-  /** @param imports Modules that are loaded first. */
-  constructor(args: readonly string[], environment: Readonly<Record<string, string>>, imports: readonly string[] = []) {
+  constructor([program = '', ...args]: readonly string[], environment: Readonly<Record<string, string>>) {
     const { NO_COLOR: _, FORCE_COLOR: __, WAKAME_URL: ___, ...rest } = process.env;
-    const options = [...imports, loader].flatMap((module) => ['--import', module]);
-    this.process = spawn(process.execPath, [...options, main, ...args], { env: { ...rest, ...environment } });
+    this.process = spawn(program, args, { env: { ...rest, ...environment } });
     this.process.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
       this.#look();
@@ -135,10 +144,12 @@ export function bench(prefix: string, broker: BrokerName, url: string = urlOf(br
       return stdout;
     },
     /** Starts a process. */
-    start: (...args: string[]) => new Running(args, { WAKAME_URL: url }),
+    start: (...args: string[]) => new Running(commandLine(args), { WAKAME_URL: url }),
+    startOnTerminal: (args: readonly string[], environment: Readonly<Record<string, string>> = {}) =>
+      new Running(terminalLine(args), { WAKAME_URL: url, TERM: 'xterm', ...environment }),
     /** Starts a process that kills itself before its n-th deed (killed-at.ts); for 0, one that tells how many there were. */
     startKilledAt: (deed: number, ...args: string[]) =>
-      new Running(args, { WAKAME_URL: url, WAKAME_TEST_KILL_AT: String(deed) }, [killedAt]),
+      new Running(commandLine(args, [killedAt]), { WAKAME_URL: url, WAKAME_TEST_KILL_AT: String(deed) }),
     connection,
     channel,
     /** A name whose queue is deleted at the end, should there be one. */
