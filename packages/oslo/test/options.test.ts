@@ -234,7 +234,7 @@ describe('names of queues', () => {
     expect(one.text).not.toBe(two.text);
   });
 
-  test('with a queue manager are the lowest that are free on the host', async () => {
+  test('oslo.messaging#2110957: no two of a host have one name; the lowest that is free is taken', async () => {
     const service = { use_queue_manager: true, hostname: 'host', processname: `p-${process.pid}` };
     const [one, two] = await Promise.all([takeName(service), takeName(service)]);
     expect([one.text, two.text].toSorted()).toEqual([1, 2].map((n) => `host:${service.processname}:${n}`));

@@ -330,3 +330,17 @@ describe.each(buses)('rpc over $name', ({ url }) => {
     await expect(new RpcClient(other, { topic: 't' }).call('zero')).rejects.toThrow('closed');
   });
 });
+
+test('bz2, as the help of oslo.messaging calls it, compresses', async () => {
+  await using transport = open('fake:///bz2', { conf: { kombu_compression: 'bz2' } });
+  const topic = unique('bz2');
+  const headers: unknown[] = [];
+  const queue = transport.topology.topicQueue(undefined, `${topic}-spy`);
+  const spy = transport.connection.consumer(queue, { onMessage: (message) => void headers.push(message.headers) });
+  await spy.consume();
+  await new RpcServer(transport, { topic, server: 's' }, [{ echo: ({ value }: { value: string }) => value }]).start();
+  const value = 'long '.repeat(1000);
+  expect(await new RpcClient(transport, { topic }).call('echo', { value })).toBe(value);
+  await new RpcClient(transport, { topic: `${topic}-spy` }).cast('anything');
+  await eventually(() => headers).toEqual([{ compression: 'application/x-bz2' }]);
+});
