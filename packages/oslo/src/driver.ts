@@ -65,7 +65,8 @@ interface Consuming {
   readonly callback: DriverCallback;
   /** Of a fanout queue. */
   readonly name: UniqueName | undefined;
-  consumer?: Consumer;
+  /** While it is started, or being started. */
+  consumer?: Consumer | undefined;
 }
 
 const SEND_KEYS: ReadonlySet<string> = new Set<keyof DriverSendOptions>([
@@ -97,7 +98,7 @@ export class DriverConnection extends TypedEmitter<DriverEvents> implements Asyn
     super();
     this.transport = transport;
     this.purpose = checkOneOf('purpose', purpose, ['send', 'listen']);
-    this.#offTransport = transport.addUser((options) => this.close(options));
+    this.#offTransport = purpose === 'send' ? noop : transport.addUser((options) => this.close(options));
   }
 
   /**
@@ -178,7 +179,7 @@ export class DriverConnection extends TypedEmitter<DriverEvents> implements Asyn
     const { rabbit_qos_prefetch_count: prefetch } = conf;
     for (const consuming of this.#consuming) {
       if (consuming.consumer !== undefined) continue;
-      await consumeShared(this.transport, wait, [consuming.queue], (queues) => {
+      const started = consumeShared(this.transport, wait, [consuming.queue], (queues) => {
         consuming.consumer = connection.consumer(queues, {
           accept: ['json'],
           ...(prefetch > 0 && { prefetch }),
@@ -186,6 +187,10 @@ export class DriverConnection extends TypedEmitter<DriverEvents> implements Asyn
           onDecodeError: (message, error) => this.#failed(message, error),
         });
         return consuming.consumer;
+      });
+      await started.catch((error: unknown) => {
+        consuming.consumer = undefined;
+        throw error;
       });
     }
   }

@@ -35,6 +35,9 @@ const ignored = <T>(definition: Definition<T>, why: string): Definition<T> => ({
 
 const ONE_CONNECTION = 'a transport has one connection, on which everything is multiplexed';
 
+/** Of a host or a process, in the name of a queue. */
+const LONGEST_NAME = 64;
+
 const DEFINITIONS = {
   // DEFAULT
   transport_url: secret(unset),
@@ -57,8 +60,8 @@ const DEFINITIONS = {
   rabbit_transient_queues_ttl: integer(1800),
   rabbit_stream_fanout: boolean(false),
   use_queue_manager: boolean(false),
-  hostname: string(hostname()),
-  processname: string(basename(process.argv[1] ?? 'node')),
+  hostname: string(hostname().slice(0, LONGEST_NAME)),
+  processname: string(basename(process.argv[1] || 'node').slice(0, LONGEST_NAME)),
   // messages
   rabbit_qos_prefetch_count: integer(0),
   kombu_compression: unset,
@@ -172,8 +175,10 @@ function checked(settings: OsloSettings): OsloSettings {
   }
   if (port < 1 || port > 65_535) throw new InvalidArgumentError(`rabbit_port must be from 1 to 65535, not ${port}`);
   for (const [name, part] of Object.entries({ hostname, processname })) {
-    if (!/^[^/\0]{1,64}$/.test(part)) {
-      throw new InvalidArgumentError(`${name} must have 1 to 64 characters, and no slash, not ${show(part)}`);
+    if (part === '' || part.length > LONGEST_NAME || /[/\0]/.test(part)) {
+      throw new InvalidArgumentError(
+        `${name} must have 1 to ${LONGEST_NAME} characters, and no slash, not ${show(part)}`,
+      );
     }
   }
   // What Node was not started for cannot be had later.

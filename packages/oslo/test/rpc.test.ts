@@ -153,6 +153,25 @@ describe.each(buses)('rpc over $name', ({ url }) => {
     expect((await told)[0]).toMatchObject({ code: 'ENCODE_FAILED' });
   });
 
+  test('what is for all servers finds those who came after the last had gone', async () => {
+    const other = unique('come-and-go');
+    const all = client.prepare({ topic: other, fanout: true });
+    const heard: unknown[] = [];
+    const note = ({ value }: { value: unknown }) => void heard.push(value);
+    const here = open(url());
+    const one = new RpcServer(here, { topic: other, server: 'one' }, [{ note }]);
+    await one.start();
+    await all.cast('note', { value: 1 });
+    await eventually(() => heard).toEqual([1]);
+    // With its last queue goes the exchange.
+    await one.close();
+    await Promise.all([2, 3].map((value) => all.cast('note', { value })));
+    await one.start();
+    await all.cast('note', { value: 4 });
+    await eventually(() => heard).toEqual([1, 4]);
+    await here.close();
+  });
+
   test('one server, all servers', async () => {
     const got: string[] = [];
     const all = deferred();
