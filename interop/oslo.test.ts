@@ -219,6 +219,8 @@ function define(column: Column): void {
     await server.start();
     await peer.call('serve', { topic, server: 'python' });
     const shared = client.prepare({ topic, version: '1.3' });
+    // It starts in a thread of its own.
+    expect(await shared.prepare({ server: 'python' }).call('who')).toBe('python');
     const who = new Set(await Promise.all(Array.from({ length: 20 }, () => shared.call('who'))));
     expect(who).toEqual(new Set(['node', 'python']));
     await peer.call('stop', { server: 'python' });
