@@ -131,7 +131,7 @@ function define(column: Column): void {
       console.log(`${ends.length} calls, ${kills} kills: ${count('own')} answered, ${count('timeout')} timed out`);
       expect(ends.filter((end) => end !== 'own' && end !== 'timeout')).toEqual([]);
       expect(ends).toHaveLength(CALLS);
-      expect(kills).toBeGreaterThanOrEqual(2);
+      expect(kills).toBeGreaterThanOrEqual(1);
       // What was at work in a server that was killed is lost, and no more than that.
       expect(count('own')).toBeGreaterThan(CALLS / 2);
     },

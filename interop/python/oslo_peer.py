@@ -259,4 +259,6 @@ class Peer:
 
 
 if __name__ == '__main__':
+    # The queue manager of oslo.messaging looks for the leader of the process group under /proc, and fails when that has ended.
+    os.setpgrp()
     serve(Peer())
