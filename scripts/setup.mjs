@@ -21,7 +21,7 @@ const pinned = join(root, 'node_modules', 'node', 'bin', process.platform === 'w
 export async function setup() {
   if (!isInstalled()) {
     const release = await lock(join(root, '.cache', 'setup.lock'), {
-      onHeld: (owner) => console.log(`waiting for process ${owner}, which is installing the dependencies`),
+      onHeld: (owner) => console.error(`waiting for process ${owner}, which is installing the dependencies`),
     });
     try {
       if (!isInstalled()) install();
@@ -62,11 +62,12 @@ function packagesOf(file) {
 }
 
 function install() {
-  console.log('installing the dependencies (npm ci)');
+  // Standard output is the program's: what scripts/brokers prints is read by a shell.
+  console.error('installing the dependencies (npm ci)');
   // --loglevel=error: the machine's Node may be older than what the tools want; they run on the pinned one.
   const { status, error } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: root,
-    stdio: 'inherit',
+    stdio: ['inherit', 2, 2],
     shell: process.platform === 'win32',
     // npm must not run on a Node that it is about to delete.
     env: { ...process.env, PATH: pathWithoutNodeModules() },
