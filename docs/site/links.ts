@@ -45,9 +45,8 @@ function anchors(text: string): Set<string> {
   return found;
 }
 
-/** Links within the repository that lead nowhere. */
-export function brokenMarkdownLinks(): string[] {
-  const texts = new Map(markdownFiles.map((file) => [file, readFileSync(join(root, file), 'utf8')]));
+/** Links within the repository that lead nowhere. `texts` has pages by their paths from the root. */
+export function brokenMarkdownLinks(texts: ReadonlyMap<string, string> = allTexts()): string[] {
   const broken: string[] = [];
   for (const [file, text] of texts) {
     for (const [number, line] of prose(text).entries()) {
@@ -55,7 +54,7 @@ export function brokenMarkdownLinks(): string[] {
         if (/^[a-z]+:/.test(target)) continue;
         const [path = '', anchor] = target.split('#');
         const wanted = path === '' ? file : posix.join(dirname(file), decodeURI(path));
-        const problem = !existsSync(join(root, wanted))
+        const problem = !(texts.has(wanted) || existsSync(join(root, wanted)))
           ? 'there is no such file'
           : anchor !== undefined && !anchors(texts.get(wanted) ?? '').has(anchor)
             ? 'there is no such heading'
@@ -65,6 +64,10 @@ export function brokenMarkdownLinks(): string[] {
     }
   }
   return broken;
+}
+
+function allTexts(): Map<string, string> {
+  return new Map(markdownFiles.map((file) => [file, readFileSync(join(root, file), 'utf8')]));
 }
 
 /** Links of the site, within it, that lead nowhere. */
