@@ -45,6 +45,7 @@ export type { Remote, RemoteMethod } from './rpc/proxy.js';
 export { RpcServer, type RpcServerEvents, type RpcServerOptions } from './rpc/server.js';
 export { JsonPayloadSerializer, NoOpSerializer, type Serializer } from './serializer.js';
 export { Target, type TargetOptions } from './target.js';
+export { type DispatchContext, osloTracing, type RequestContext } from './tracing.js';
 export { Transport, type TransportEvents, type TransportOptions } from './transport.js';
 export { parseTransportUrl, type TransportHost, type TransportUrl } from './transport-url.js';
 export type { Args, Context, ReplyPath, Request } from './wire/envelope.js';

@@ -1,6 +1,7 @@
 /** RPC between Node processes' clients and servers, in memory and over brokers. */
 import { once } from 'node:events';
 import {
+  type DispatchContext,
   expectedExceptions,
   expose,
   InvalidTarget,
@@ -9,8 +10,10 @@ import {
   MessagingTimeout,
   NoOpSerializer,
   NoSuchMethod,
+  osloTracing,
   PythonError,
   RemoteError,
+  type RequestContext,
   type RpcCall,
   RpcClient,
   RpcServer,
@@ -362,4 +365,39 @@ test('bz2, as the help of oslo.messaging calls it, compresses', async () => {
   expect(await new RpcClient(transport, { topic }).call('echo', { value })).toBe(value);
   await new RpcClient(transport, { topic: `${topic}-spy` }).cast('anything');
   await eventually(() => headers).toEqual([{ compression: 'application/x-bz2' }]);
+});
+
+test('what clients and servers do is told to those who measure', async () => {
+  await using transport = open('fake:///measured');
+  const topic = unique('measured');
+  const told: string[] = [];
+  const request = {
+    start: ({ type, method, target }: RequestContext) => told.push(`${type} ${method} to ${target.topic}`),
+    asyncEnd: ({ method, result, error }: RequestContext) =>
+      told.push(`${method}: ${error instanceof Error ? error.message : result}`),
+    end: () => undefined,
+    asyncStart: () => undefined,
+    error: () => undefined,
+  };
+  const dispatch = {
+    ...request,
+    start: ({ target, request: { method } }: DispatchContext) => told.push(`${method} at ${target.server}`),
+    asyncEnd: ({ result, error }: DispatchContext) => told.push(error instanceof Error ? 'threw' : `gives ${result}`),
+  };
+  const endpoint = { add: ({ a }: { a: number }) => a + 1, fail: () => Promise.reject(new TypeError('no')) };
+  await new RpcServer(transport, { topic, server: 's' }, [endpoint]).start();
+  const client = new RpcClient(transport, { topic });
+  osloTracing.request.subscribe(request);
+  osloTracing.dispatch.subscribe(dispatch);
+  await client.call('add', { a: 1 });
+  await client.call('fail').catch(() => undefined);
+  await client.call('add', 7 as never).catch(() => undefined);
+  osloTracing.request.unsubscribe(request);
+  osloTracing.dispatch.unsubscribe(dispatch);
+  await client.call('add', { a: 1 });
+  expect(told).toEqual([
+    ...[`call add to ${topic}`, 'add at s', 'gives 2', 'add: 2'],
+    ...[`call fail to ${topic}`, 'fail at s', 'threw', 'fail: no'],
+    ...[`call add to ${topic}`, 'add: args must be an object of arguments by name, not 7'],
+  ]);
 });

@@ -12,6 +12,7 @@ import {
 import { InvalidTarget, MessagingTimeout, RpcVersionCapError } from '../errors.js';
 import { NoOpSerializer, type Serializer } from '../serializer.js';
 import { Target, type TargetOptions } from '../target.js';
+import { osloTracing, type RequestContext } from '../tracing.js';
 import type { Sending, Transport } from '../transport.js';
 import { checkVersion, isCompatible } from '../version.js';
 import { type Args, type Context, hexId, isObject, type ReplyPath, seal, writeRequest } from '../wire/envelope.js';
@@ -141,7 +142,13 @@ export class RpcClient {
    * time, when nobody knows whether it was carried out; InvalidTarget, RpcVersionCapError; as {@link cast} when it cannot be sent; CONNECTION_CLOSED when the
    * transport is closed meanwhile; the reason of `signal`.
    */
-  async call(method: string, args: object = NO_ARGS, options: CallOptions = NO_OPTIONS): Promise<unknown> {
+  call(method: string, args: object = NO_ARGS, options: CallOptions = NO_OPTIONS): Promise<unknown> {
+    if (!osloTracing.request.hasSubscribers) return this.#call(method, args, options);
+    const context: RequestContext = { type: 'call', target: this.target, method };
+    return osloTracing.request.tracePromise(() => this.#call(method, args, options), context);
+  }
+
+  async #call(method: string, args: object, options: CallOptions): Promise<unknown> {
     checkKeys('call', options, CALL_KEYS);
     const { signal, timeout = this.#timeout } = options;
     if (options.timeout !== undefined) checkDuration('timeout', timeout, { allowInfinity: true });
@@ -177,7 +184,13 @@ export class RpcClient {
    * Rejects InvalidTarget, RpcVersionCapError, ENCODE_FAILED, MESSAGE_TOO_LARGE; MessageDeliveryFailure after `retry` tries; MessageUndeliverable with
    * `atLeastOnce`; the reason of `signal`.
    */
-  async cast(method: string, args: object = NO_ARGS, options: CastOptions = NO_OPTIONS): Promise<void> {
+  cast(method: string, args: object = NO_ARGS, options: CastOptions = NO_OPTIONS): Promise<void> {
+    if (!osloTracing.request.hasSubscribers) return this.#cast(method, args, options);
+    const context: RequestContext = { type: 'cast', target: this.target, method };
+    return osloTracing.request.tracePromise(() => this.#cast(method, args, options), context);
+  }
+
+  async #cast(method: string, args: object, options: CastOptions): Promise<void> {
     checkKeys('cast', options, CAST_KEYS);
     const { signal } = options;
     signal?.throwIfAborted();

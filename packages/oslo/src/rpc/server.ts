@@ -14,6 +14,7 @@ import { InvalidTarget } from '../errors.js';
 import { takeName, type UniqueName } from '../queue-names.js';
 import type { Serializer } from '../serializer.js';
 import { Target, type TargetOptions } from '../target.js';
+import { type DispatchContext, osloTracing } from '../tracing.js';
 import type { Transport } from '../transport.js';
 import { DuplicateFilter } from '../wire/duplicates.js';
 import { type Request, readRequest, unseal } from '../wire/envelope.js';
@@ -222,13 +223,19 @@ export class RpcServer extends TypedEmitter<RpcServerEvents> implements AsyncDis
     const { reply } = request;
     const stop = reply === undefined ? noop : (this.#answers?.beat(reply) ?? noop);
     try {
-      return { result: await this.#dispatcher.dispatch(request) };
+      return { result: await this.#dispatch(request) };
     } catch (thrown) {
       if (!isExpected(thrown)) this.#failed(thrown, request);
       return { error: thrown };
     } finally {
       stop();
     }
+  }
+
+  #dispatch(request: Request): Promise<unknown> {
+    if (!osloTracing.dispatch.hasSubscribers) return this.#dispatcher.dispatch(request);
+    const context: DispatchContext = { target: this.target, request };
+    return osloTracing.dispatch.tracePromise(() => this.#dispatcher.dispatch(request), context);
   }
 
   /** Resolves when the answer is out, or is known to be lost. */
