@@ -18,12 +18,13 @@ const folder = temporaryFolder();
 const { newUrl } = postgresqlDatabases();
 /** A million at the scale of the full run. */
 const MANY = scaled(20_000);
+const timeout = 20_000 + MANY / 2;
 
 function contextOf(dialect: Context['dialect']): Context {
   const clock = { offset: 0 };
-  return { dialect, names: tableNames(), holder: randomHolder, lease: 30_000, clock, effects: new Effects() };
+  const holder = '6f1f9a0e-0f7e-4f5c-9d0e-4f0c5a2f7a11';
+  return { dialect, names: tableNames(), holder, lease: 30_000, clock, effects: new Effects() };
 }
-const randomHolder = '6f1f9a0e-0f7e-4f5c-9d0e-4f0c5a2f7a11';
 
 type Work = <T>(steps: Steps<T>) => Promise<T>;
 
@@ -69,7 +70,7 @@ describe('with many messages waiting, no statement of publishing, taking or sett
     });
   }
 
-  test('sqlite', async () => {
+  test('sqlite', { timeout }, async () => {
     const path = `${folder}/plans.db`;
     await using connection = new Connection(`sqlite:${path}`);
     for (const name of ['many', 'few']) await new Queue(name).bind(connection).declare();
@@ -131,7 +132,7 @@ describe('with many messages waiting, no statement of publishing, taking or sett
     return step.value;
   }
 
-  test('postgresql, also when all that the planner knows is that the tables were empty', async () => {
+  test('postgresql, also when all that the planner knows is that the tables were empty', { timeout }, async () => {
     const url = await newUrl();
     await using connection = new Connection(url);
     for (const name of ['many', 'few']) await new Queue(name).bind(connection).declare();
@@ -187,7 +188,7 @@ function fill(file: DatabaseSync, queue: string, count: number): void {
   file.exec('COMMIT');
 }
 
-test('a batch costs no more with many waiting than with a thousand', async () => {
+test('a batch costs no more with many waiting than with a thousand', { timeout }, async () => {
   const rounds = 30;
   const costs: number[] = [];
   for (const count of [1000 + rounds * 100, MANY]) {
