@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection, type ConnectionOptions, Queue } from 'wakame';
-import { type Loaders, loadSqlite } from '../../src/transports/sql/sqlite/library.js';
+import { checkRelease, type Loaders, loadSqlite } from '../../src/transports/sql/sqlite/library.js';
 import { targetOf } from '../../src/transports/sql/target.js';
 import { sqliteParameters, temporaryFolder } from './support.js';
 
@@ -379,6 +379,13 @@ describe('libraries', () => {
       code: 'MISSING_DEPENDENCY',
       message: expect.stringMatching(/better-sqlite3.*22\.13/s),
     });
+  });
+
+  test('a release of better-sqlite3 that would end the process on this Node is not loaded', () => {
+    expect(() => checkRelease('13.2.0', '>=22', '20.19.0')).toThrow(/13\.2\.0 needs Node\.js 22 or later.*20\.19\.0/);
+    for (const node of ['22.0.0', '24.1.0']) checkRelease('13.2.0', '>=22', node);
+    checkRelease('12.11.1', '20.x || 22.x || 24.x', '20.19.0');
+    checkRelease('11.0.0', undefined, '20.19.0');
   });
 
   test("Node's own goes first, the other serves where there is none, and either can be asked for", async () => {

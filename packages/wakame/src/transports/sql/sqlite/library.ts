@@ -1,4 +1,5 @@
 /** The two libraries that a SQLite database can be opened with, as one. */
+import { createRequire } from 'node:module';
 import { MissingDependencyError } from '../../../errors.js';
 import type { Row } from '../steps.js';
 
@@ -21,6 +22,9 @@ export const LIBRARIES: readonly SqliteLibrary[] = ['node:sqlite', 'better-sqlit
 
 export type OpenSqlite = (file: string) => SqliteDatabase;
 
+/** What is to be installed: from 13 on it is for Node.js 22 and later. */
+const BETTER = Number.parseInt(process.versions.node, 10) < 22 ? 'better-sqlite3@12' : 'better-sqlite3';
+
 type NodeSqlite = typeof import('node:sqlite');
 type BetterSqlite = new (file: string, options: { readonly timeout: number }) => SqliteDatabase;
 
@@ -32,8 +36,24 @@ export interface Loaders {
 
 const LOADERS: Loaders = {
   node: () => import('node:sqlite'),
-  better: () => import('better-sqlite3'),
+  better: () => {
+    const { version, engines } = createRequire(import.meta.url)('better-sqlite3/package.json') as Manifest;
+    checkRelease(version, engines?.node, process.versions.node);
+    return import('better-sqlite3');
+  },
 };
+
+interface Manifest {
+  readonly version: string;
+  readonly engines?: { readonly node?: string } | undefined;
+}
+
+/** Throws when a release of better-sqlite3 is for later releases of Node than this one, on which it would end the process. */
+export function checkRelease(version: string, engines: string | undefined, node: string): void {
+  const [, least] = /^>=\s*(\d+)/.exec(engines ?? '') ?? [];
+  if (least === undefined || Number.parseInt(node, 10) >= Number(least)) return;
+  throw new Error(`better-sqlite3 ${version} needs Node.js ${least} or later, and this is ${node}`);
+}
 
 /**
  * Node's own SQLite where this Node has it (from 22.13 without a flag), else better-sqlite3.
@@ -51,7 +71,7 @@ export async function loadSqlite(wanted: SqliteLibrary | undefined, loaders: Loa
     }
   }
   const hint = 'or run a Node.js that has node:sqlite: 22.13 or later';
-  throw new MissingDependencyError('the sqlite transport', 'better-sqlite3', hint, { cause: failures.at(-1) });
+  throw new MissingDependencyError('the sqlite transport', BETTER, hint, { cause: failures.at(-1) });
 }
 
 async function openWithNode(loaders: Loaders): Promise<OpenSqlite> {
