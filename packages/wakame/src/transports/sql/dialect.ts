@@ -34,6 +34,8 @@ export interface Dialect {
   lockOf(alias: string): string;
   /** A condition: that the id is among those that a query gives, in an UPDATE that returns rows; undefined: none does. */
   readonly isAmong: ((column: string, query: string) => string) | undefined;
+  /** Such an UPDATE may be part of a query, in which others' changes are seen as of one moment: between two statements they may have changed more. */
+  readonly updatesInQueries: boolean;
   /** A condition with one `?`: that the column is among the values of {@link list}. */
   inIds(column: string): string;
   inNames(column: string): string;

@@ -26,7 +26,6 @@ interface Share {
 }
 
 interface Trait {
-  readonly priority: number;
   readonly returns: number;
   readonly expired: boolean;
 }
@@ -35,9 +34,11 @@ interface Trait {
 interface Found {
   readonly id: number;
   readonly payload: string;
+  /** Undefined: it did not ask. */
+  readonly trait: Trait | undefined;
 }
 
-const NO_TRAIT: Trait = { priority: 0, returns: 0, expired: false };
+const NO_TRAIT: Trait = { returns: 0, expired: false };
 
 /**
  * Taking. A message taken is hidden from Kombu (`visible`), and its version raised, so that a Kombu which saw it a moment ago fails to take it too; and there is
@@ -58,19 +59,22 @@ export class Taking {
     const leaseColumns = ['queue_id', 'holder', 'request_id', 'until'];
     const hide = `UPDATE ${names.message} SET visible = ${d.false}, version = version % 32000 + 1`;
     const next = `FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready} ORDER BY m.id LIMIT ?${d.skipLocked}`;
+    const claim = d.isAmong && `${hide} WHERE ${d.isAmong('id', `SELECT m.id ${next}`)} RETURNING id, payload`;
+    const traits = `COALESCE(t.returns, 0) AS returns, CASE WHEN t.expires_at <= ${d.now} THEN 1 ELSE 0 END AS expired`;
     this.#texts = {
       any: `SELECT 1 AS found FROM ${names.queue} q LEFT JOIN ${names.queueOptions} w ON w.queue_id = q.id
         WHERE ${d.inNames('q.name')} AND (w.expires IS NOT NULL
           OR ${exists(`SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${ready}`, 'm.id')}
           OR ${exists(`SELECT 1 FROM ${names.delayed} e WHERE e.queue_id = q.id AND e.not_before <= ${d.now}`, 'e.not_before')}) LIMIT 1`,
       next: `SELECT m.id, m.payload ${next}`,
-      // The same with hiding them, in one statement.
-      claim: d.isAmong && `${hide} WHERE ${d.isAmong('id', `SELECT m.id ${next}`)} RETURNING id, payload`,
+      // The same with hiding them, in one statement, and with what is noted of them where that can be part of it.
+      claim:
+        claim && d.updatesInQueries
+          ? `WITH c AS (${claim}) SELECT c.id, c.payload, ${traits} FROM c LEFT JOIN ${names.trait} t ON t.message_id = c.id`
+          : claim,
       urgent: `SELECT m.id, m.payload FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
         WHERE t.queue_id = ? AND t.priority > 0 AND ${d.isReady('m')} ORDER BY t.priority DESC, t.message_id LIMIT ?${d.skipLocked}`,
-      traits: `SELECT t.message_id AS id, t.priority, t.returns,
-        CASE WHEN t.expires_at <= ${d.now} THEN 1 ELSE 0 END AS expired
-        FROM ${names.trait} t WHERE ${d.inIds('t.message_id')}`,
+      traits: `SELECT t.message_id AS id, ${traits} FROM ${names.trait} t WHERE ${d.inIds('t.message_id')}`,
       hide: `${hide} WHERE ${d.inIds('id')}`,
       hold: `INSERT INTO ${names.lease} (message_id, queue_id, holder, request_id, until)
         SELECT m.id, m.queue_id, ?, ${d.integer}, ${d.now} + ${lease} FROM ${names.message} m WHERE ${d.inIds('m.id')}
@@ -193,28 +197,27 @@ export class Taking {
 
   /** Keeps what has not expired. */
   *#sort(queue: QueueRow, found: readonly Found[], claimed: Omit<TakenRow, 'queue' | 'requestId'>[]): Steps<void> {
-    const ids = this.#context.dialect.list(found.map(({ id }) => id));
-    const traits = queue.hasTraits ? yield* this.#traitsOf(ids) : undefined;
+    const unknown = queue.hasTraits ? found.filter(({ trait }) => trait === undefined) : [];
+    const traits = unknown.length > 0 ? yield* this.#traitsOf(unknown.map(({ id }) => id)) : undefined;
     const expired: number[] = [];
-    for (const { id, payload } of found) {
-      const trait = traits?.get(id) ?? NO_TRAIT;
+    for (const { id, payload, trait = traits?.get(id) ?? NO_TRAIT } of found) {
       if (trait.expired) expired.push(id);
       else claimed.push({ id, payload, returns: trait.returns });
     }
     yield* this.#storing.discard(queue, expired, 'expired' satisfies Fate);
   }
 
-  *#traitsOf(ids: unknown): Steps<ReadonlyMap<number, Trait>> {
-    const rows = yield* all(this.#texts.traits, ids);
-    return new Map(
-      rows.map(({ id, priority, returns, expired }) => [
-        toNumber(id),
-        { priority: toNumber(priority), returns: toNumber(returns), expired: toNumber(expired) === 1 },
-      ]),
-    );
+  *#traitsOf(ids: readonly number[]): Steps<ReadonlyMap<number, Trait>> {
+    const rows = yield* all(this.#texts.traits, this.#context.dialect.list(ids));
+    return new Map(rows.map((row) => [toNumber(row.id), toTrait(row)]));
   }
 }
 
-function toFound({ id, payload }: Row): Found {
-  return { id: toNumber(id), payload: String(payload) };
+function toFound(row: Row): Found {
+  const { id, payload, returns } = row;
+  return { id: toNumber(id), payload: String(payload), trait: returns === undefined ? undefined : toTrait(row) };
+}
+
+function toTrait({ returns, expired }: Row): Trait {
+  return { returns: toNumber(returns), expired: toNumber(expired) === 1 };
 }

@@ -24,6 +24,7 @@ export const postgresqlDialect: Dialect = {
   lockOf: (alias) => ` FOR UPDATE OF ${alias}`,
   // An array is made once, and its ids are looked up; what a planner makes of IN depends on what it believes of the tables.
   isAmong: (column, query) => `${column} = ANY(ARRAY(${query}))`,
+  updatesInQueries: true,
   inIds: (column) => `${column} = ANY(?::bigint[])`,
   inNames: (column) => `${column} = ANY(?::text[])`,
   list: (values) => values,

@@ -21,6 +21,8 @@ export const sqliteDialect: Dialect = {
   lock: '',
   lockOf: () => '',
   isAmong: (column, query) => `${column} IN (${query})`,
+  // Nobody else writes within a transaction.
+  updatesInQueries: false,
   inIds: (column) => `${column} IN (SELECT value FROM json_each(?))`,
   inNames: (column) => `${column} IN (SELECT value FROM json_each(?))`,
   list: (values) => JSON.stringify(values),
