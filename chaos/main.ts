@@ -1,7 +1,7 @@
 /**
  * Lets workers publish and consume while everything goes wrong, and accounts for every message:
  *
- *     npm run chaos -- amqp|redis|sqlite|filesystem|cluster [--minutes N] [--seed S] [--messages N] [--json FILE]
+ *     npm run chaos -- amqp|redis|sqlite|postgresql|filesystem|cluster [--minutes N] [--seed S] [--messages N] [--json FILE]
  *
  * Ends with 0 if the account balances. docs/reliability.md says what is held to what.
  */
@@ -17,6 +17,7 @@ import { Run } from './run.ts';
 import { openAmqp } from './stands/amqp.ts';
 import { openCluster } from './stands/cluster.ts';
 import { openFilesystem } from './stands/filesystem.ts';
+import { openPostgresql } from './stands/postgresql.ts';
 import { openRedis } from './stands/redis.ts';
 import { openSqlite } from './stands/sqlite.ts';
 import type { StandOpener } from './stands/stand.ts';
@@ -26,6 +27,7 @@ const stands: Record<StandName, { readonly broker?: string; readonly open: Stand
   amqp: { broker: 'rabbitmq', open: openAmqp },
   redis: { broker: 'redis', open: openRedis },
   sqlite: { open: openSqlite },
+  postgresql: { broker: 'postgresql', open: openPostgresql },
   filesystem: { open: openFilesystem },
   cluster: { broker: 'rabbitmq', open: openCluster },
 };

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const STANDS = ['amqp', 'redis', 'sqlite', 'filesystem', 'cluster'] as const;
+export const STANDS = ['amqp', 'redis', 'sqlite', 'postgresql', 'filesystem', 'cluster'] as const;
 export type StandName = (typeof STANDS)[number];
 
 export interface ChaosOptions {

@@ -70,7 +70,11 @@ export async function openRedis({ name, perSecond }: StandOptions): Promise<Stan
       faults: (crew: Crew) => [
         ...networkFaults(links.all),
         ...[brokerStop, brokerKill, brokerPause].map((kind) => kind(broker)),
-        clientKill(broker.cli.bind(broker)),
+        clientKill({
+          ids: async () =>
+            [...(await broker.cli('client', 'list')).matchAll(/^id=(\d+) /gm)].map(([, id]) => id as string),
+          kill: (id) => broker.cli('client', 'kill', 'id', id),
+        }),
         // Longer than the lease.
         workerPause(crew.robust, (place) => crew.at(place), 12_000),
       ],

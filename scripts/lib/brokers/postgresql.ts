@@ -57,15 +57,16 @@ const kind: DatabaseKind = {
       `DO $$ BEGIN CREATE ROLE ${account} LOGIN SUPERUSER PASSWORD '${account}'; EXCEPTION WHEN duplicate_object THEN NULL; END $$;`,
       `SELECT 'CREATE DATABASE ${account} OWNER ${account}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '${account}')\\gexec`,
     ].join('\n');
-    const connect = ['--host', server.host, '--port', String(server.port), '--username', 'postgres'];
-    await runClient(
-      program('psql'),
-      ['--no-psqlrc', '--quiet', '--set', 'ON_ERROR_STOP=1', ...connect, 'postgres'],
-      {},
-      sql,
-    );
+    await psql(server, sql);
   },
 };
+
+/** Runs statements as the superuser. Gives the values of their rows, a row a line. */
+export function psql(server: DatabaseServer, sql: string): Promise<string> {
+  const quiet = ['--no-psqlrc', '--quiet', '--tuples-only', '--no-align', '--set', 'ON_ERROR_STOP=1'];
+  const connect = ['--host', server.host, '--port', String(server.port), '--username', 'postgres', 'postgres'];
+  return runClient(program('psql'), [...quiet, ...connect], {}, sql);
+}
 
 export const postgresql: Broker = {
   name: kind.name,
