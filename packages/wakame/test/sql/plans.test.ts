@@ -2,29 +2,18 @@
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { Connection, Queue } from 'wakame';
-import type { Session } from '../../src/transports/sql/backend.js';
-import { backendOf } from '../../src/transports/sql/backends.js';
-import { type Context, Effects } from '../../src/transports/sql/context.js';
-import { tableNames } from '../../src/transports/sql/names.js';
-import { Operations } from '../../src/transports/sql/operations/index.js';
-import { sqlOptions } from '../../src/transports/sql/options.js';
+import type { Operations } from '../../src/transports/sql/operations/index.js';
 import { sqliteDialect } from '../../src/transports/sql/sqlite/dialect.js';
 import { all, runAsync, type Statement, type Steps } from '../../src/transports/sql/steps.js';
-import { targetOf } from '../../src/transports/sql/target.js';
 import { openHandle } from './handles.js';
-import { postgresqlDatabases, scaled, serverParameters, temporaryFolder } from './support.js';
+import { openPostgresql, operationsOf } from './operations.js';
+import { postgresqlDatabases, scaled, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 const { newUrl } = postgresqlDatabases();
 /** A million at the scale of the full run. */
 const MANY = scaled(20_000);
 const timeout = 20_000 + MANY / 2;
-
-function contextOf(dialect: Context['dialect']): Context {
-  const clock = { offset: 0 };
-  const holder = '6f1f9a0e-0f7e-4f5c-9d0e-4f0c5a2f7a11';
-  return { dialect, names: tableNames(), holder, lease: 30_000, clock, effects: new Effects() };
-}
 
 type Work = <T>(steps: Steps<T>) => Promise<T>;
 
@@ -85,7 +74,7 @@ describe('with many messages waiting, no statement of publishing, taking or sett
       const { changes, lastInsertRowid } = statement.run(...(values as string[]));
       return { rows: [], changes: Number(changes), insertId: Number(lastInsertRowid) };
     };
-    await exercise(new Operations(contextOf(sqliteDialect)), (steps) => runAsync(steps, execute));
+    await exercise(operationsOf(sqliteDialect), (steps) => runAsync(steps, execute));
     expect(scans).toEqual([]);
   });
 
@@ -137,24 +126,13 @@ describe('with many messages waiting, no statement of publishing, taking or sett
     await using connection = new Connection(url);
     for (const name of ['many', 'few']) await new Queue(name).bind(connection).declare();
     const handle = await openHandle('pg', url);
-    const target = targetOf(serverParameters('postgresql', new URL(url), new URL(url).pathname.slice(1), {}));
-    const backend = backendOf(target);
-    const session: Session = await backend.open({
-      target,
-      options: sqlOptions({}),
-      names: tableNames(),
-      connectTimeout: 10_000,
-      signal: undefined,
-      lost: () => undefined,
-      notified: () => undefined,
-    });
+    const { session, operations } = await openPostgresql(url);
     try {
       const scans: string[] = [];
       const seen = (node: PlanNode, text: string) => {
         scans.push(...costlyNodes(node).map((step) => `${step} in ${text}`));
       };
       const work: Work = async (steps) => session.transact('write', () => explained(steps, seen));
-      const operations = new Operations(contextOf(backend.dialect));
       // What a database knows that cleaned up while there was nothing.
       await handle.run('VACUUM ANALYZE');
       const many = `kombu_queue q, generate_series(1, ${MANY}) AS i WHERE q.name = 'many'`;

@@ -3,7 +3,9 @@ import { inspect } from 'node:util';
 import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection, type ConnectionOptions, Queue } from 'wakame';
+import { run } from '../../src/transports/sql/steps.js';
 import { keyOf, targetOf } from '../../src/transports/sql/target.js';
+import { openPostgresql } from './operations.js';
 import { postgresqlDatabases, serverParameters } from './support.js';
 
 const { newUrl } = postgresqlDatabases();
@@ -103,6 +105,35 @@ describe('tables', () => {
     await declared(connection);
     await connection.producer().publish(1, { routingKey: 'q' });
     expect((await new Queue('q').bind(connection).get())?.payload).toBe(1);
+  });
+});
+
+describe('beside others', () => {
+  test('a message that comes back while it is about to be taken says so', async () => {
+    const url = await newUrl();
+    const connection = connect(url);
+    const queue = await declared(connection);
+    await connection.producer().publish(1, { routingKey: 'q' });
+    const held = await queue.get();
+    const { session, operations } = await openPostgresql(url);
+    open.push(() => session.close());
+    const other = await psql(url);
+    await other.query('SELECT pg_advisory_lock(7)');
+    const options = { requestId: 1, limit: 1, order: 'fair', waitMs: 0 } as const;
+    /** Takes, and waits after its first question. */
+    const taking = session.transact('write', function* () {
+      const steps = operations.taking.take([{ queue: 'q', credit: 1, noAck: false }], options);
+      const question = steps.next();
+      if (question.done === true) return question.value;
+      const answer = yield question.value;
+      yield* run('SELECT pg_advisory_xact_lock(7)');
+      for (let step = steps.next(answer); ; step = steps.next(yield step.value)) if (step.done) return step.value;
+    });
+    const waiting = async () => (await other.query('SELECT 1 FROM pg_locks WHERE NOT granted')).rowCount;
+    await expect.poll(waiting).toBe(1);
+    await held?.requeue();
+    await other.query('SELECT pg_advisory_unlock(7)');
+    expect(await taking).toMatchObject([{ queue: 'q', returns: 1 }]);
   });
 });
 
