@@ -1,0 +1,71 @@
+import { describe, expect, test } from 'vitest';
+import type { Mode, Session } from '../../src/transports/sql/backend.js';
+import { Effects } from '../../src/transports/sql/context.js';
+import { Executor, type JobMode } from '../../src/transports/sql/executor.js';
+import { run, runSync, type Steps } from '../../src/transports/sql/steps.js';
+
+/** Runs jobs submitted in one turn, each one statement by its name. Gives the transactions. */
+async function transactionsOf(
+  jobs: readonly (readonly [mode: JobMode, name: string])[],
+  takesLast: boolean,
+): Promise<string[]> {
+  const transactions: string[] = [];
+  const session = {
+    transact<T>(mode: Mode, work: () => Steps<T>): T {
+      const statements: string[] = [];
+      const result = runSync(work(), ({ text }) => {
+        statements.push(text);
+        return { rows: [], changes: 0, insertId: 0 };
+      });
+      transactions.push(`${mode}: ${statements.join(' ')}`);
+      return result;
+    },
+  } as unknown as Session;
+  const executor = new Executor({
+    session,
+    takesLast,
+    errors: { failureOf: () => 'failed', classify: (error) => error as never },
+    effects: new Effects(),
+    timeout: 1000,
+    announce: () => run('announce') as never,
+    committed: () => undefined,
+    lost: () => undefined,
+  });
+  await Promise.all(jobs.map(([mode, name]) => executor.submit(mode, () => run(name))));
+  return transactions;
+}
+
+describe('what is submitted in one turn is one transaction', () => {
+  const jobs = [
+    ['write', 'settle'],
+    ['take', 'take'],
+    ['read', 'look'],
+    ['take', 'take again'],
+    ['write', 'settle again'],
+    ['read', 'look again'],
+  ] as const;
+
+  test('where there is one writer at a time', async () => {
+    expect(await transactionsOf(jobs, false)).toEqual(['write: settle take look take again settle again look again']);
+  });
+
+  test('and else but for what might wait for others while it holds what was taken', async () => {
+    expect(await transactionsOf(jobs, true)).toEqual([
+      'write: settle take look take again',
+      'write: settle again look again',
+    ]);
+  });
+
+  test('reads that come first need no lock, and wait for none', async () => {
+    expect(
+      await transactionsOf(
+        [
+          ['read', 'look'],
+          ['read', 'count'],
+          ['take', 'take'],
+        ],
+        true,
+      ),
+    ).toEqual(['read: look count', 'write: take']);
+  });
+});
