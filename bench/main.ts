@@ -24,6 +24,7 @@ import { nullBroker, nullBrokerCases, rabbitmq, rabbitmqCases } from './suites/a
 import { local, localCases } from './suites/local.ts';
 import { fetchOslo, oslo, osloCases } from './suites/oslo.ts';
 import { redis, redisCases } from './suites/redis.ts';
+import { sql, sqlCases } from './suites/sql.ts';
 import type { Suite, Wanted } from './suites/suite.ts';
 
 const { values } = parseArgs({
@@ -68,6 +69,7 @@ async function main(): Promise<Result[]> {
   if (values.growth) return [];
   const cases: Case[] = nullBrokerCases({ url, ...times, wanted: wantedIn(nullBroker) });
   cases.push(...localCases(times, wantedIn(local)));
+  if (!quick) cases.push(...sqlCases(wantedIn(sql)));
   if (!quick) cases.push(...(await onRabbitmq()), ...(await onRedis()), ...(await callsOnRabbitmq()));
   return await runRounds(cases, rounds);
 }

@@ -13,6 +13,7 @@ import { nullBroker, rabbitmq } from './suites/amqp.ts';
 import { local } from './suites/local.ts';
 import { oslo, osloVersion } from './suites/oslo.ts';
 import { redis } from './suites/redis.ts';
+import { sql } from './suites/sql.ts';
 import { type Target, targets } from './targets.ts';
 
 const FIGURES: readonly (readonly [Figure, string])[] = [
@@ -24,7 +25,7 @@ const FIGURES: readonly (readonly [Figure, string])[] = [
   ['rss', 'Peak resident memory of the process, bytes'],
 ];
 
-const suites = [nullBroker, rabbitmq, redis, local, oslo];
+const suites = [nullBroker, rabbitmq, redis, sql, local, oslo];
 
 /** All tables, in Markdown; without `withTargets` only what was measured, which in a short run says little. */
 export function report(results: readonly Result[], withTargets = true): string {

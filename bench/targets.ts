@@ -18,6 +18,7 @@ const nullBroker = { suite: 'null broker', ours: 'wakame-amqp', figure: 'cpu' } 
 const rabbitmq = { suite: 'RabbitMQ', ours: 'wakame-amqp' } as const;
 const redis = { suite: 'Redis', ours: 'wakame' } as const;
 const oslo = { suite: 'oslo', ours: 'wakame-oslo' } as const;
+const sql = { suite: 'SQLite', ours: 'wakame', figure: 'rate' } as const;
 const local = { suite: 'one process', ours: 'wakame' } as const;
 
 function below(scenario: string, limits: Readonly<Record<string, number>>, figure: Figure = 'cpu'): Target[] {
@@ -56,6 +57,7 @@ export const targets: readonly Target[] = [
   { ...redis, figure: 'rate', scenario: 'take', than: 'kombu', atLeast: 30 },
   { ...oslo, figure: 'rate', scenario: 'calls-64', than: 'oslo.messaging', atLeast: 5 },
   { ...oslo, figure: 'p50', scenario: 'calls-1', than: 'bare', atMost: 1.25 },
+  ...(['fleet-full', 'fleet-normal'] as const).map((scenario) => ({ ...sql, scenario, than: 'bare', atLeast: 1 / 2 })),
   { ...local, figure: 'cpu', scenario: 'memory-cycle', than: undefined, atMost: 2 },
   { ...local, figure: 'rate', scenario: 'memory-cycle', than: 'kombu', atLeast: 6 },
   { ...local, figure: 'cpu', scenario: 'envelope-encode-100', than: undefined, atMost: 0.7 },
