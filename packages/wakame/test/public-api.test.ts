@@ -58,7 +58,7 @@ const exported = {
   '@wakame/oslo': [
     'InvalidTarget InvalidTransportUrl MessageDeliveryFailure MessageUndeliverable MessagingTimeout NoSuchMethod PythonError',
     'RemoteError RpcVersionCapError UnsupportedVersion remoteFailureOf',
-    'BatchNotificationListener NotificationFilter NotificationListener Notifier',
+    'BatchNotificationListener DriverConnection NotificationFilter NotificationListener Notifier',
     'JsonPayloadSerializer NoOpSerializer RpcClient RpcServer Target Transport expectedExceptions expose parseTransportUrl',
   ],
   'wakame/testing': ['openSuite transportConformance'],
