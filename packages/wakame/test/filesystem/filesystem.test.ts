@@ -193,6 +193,35 @@ test('the folder is taken away and comes back: the connection does, too', async 
   await eventually(() => came).toContain(2);
 });
 
+test('nothing is left of a deleted queue for the next one of its name, whatever was published meanwhile', async () => {
+  const store = new Store();
+  const [a, b] = [store.connect(), store.connect()];
+  const queue = new Queue<number>('short-lived');
+  const producer = b.producer();
+  for (let i = 0; i < 20; i++) {
+    await queue.bind(a).declare();
+    await Promise.all([
+      ...[1, 2, 3].map((n) => producer.publish(n, { routingKey: queue.name })),
+      queue.bind(a).delete(),
+      producer.publish(4, { routingKey: queue.name }),
+    ]);
+    expect(store.messages).toEqual([]);
+  }
+});
+
+test('a holder whose folder a sweep took away holds on', async () => {
+  const store = new Store();
+  const connection = store.connect();
+  const queue = new Queue<string>('q').bind(connection);
+  await queue.declare();
+  const held = join(store.data, '.wakame', 'held');
+  for (const folder of readdirSync(held)) rmSync(join(held, folder), { recursive: true });
+  await connection.producer().publish('still', { routingKey: 'q' });
+  const message = await queue.get();
+  expect(message?.payload).toBe('still');
+  expect(await message?.ack()).toBe(true);
+});
+
 test('fsync: a publish is confirmed when the disk has it', async () => {
   const store = new Store();
   const connection = store.connect({ fsync: true });

@@ -155,10 +155,15 @@ export class Incarnation {
   async #clear(queue: string): Promise<void> {
     await this.table.unbindAll('queue', queue);
     await this.messages.deleteLater(queue);
+    // First where they are taken from; and again, for what a holder gave back meanwhile.
+    await this.#clearReady(queue);
     await this.messages.deleteHeld(queue);
-    // What a holder gave back meanwhile is here now.
+    await this.#clearReady(queue);
+    this.watcher.gone(queue);
+  }
+
+  async #clearReady(queue: string): Promise<void> {
     await this.listing.refresh();
     await this.messages.delete(this.listing.of(queue));
-    this.watcher.gone(queue);
   }
 }
