@@ -173,6 +173,7 @@ describe(`filesystem: Kombu ${peerVersion('current', 'kombu')}, sharing bindings
     const child = spawn(process.execPath, [...runTypeScript, taker, `filesystem://?${query}`, 'held'], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
+    onTestFinished(() => void child.kill('SIGKILL'));
     for await (const line of createInterface({ input: child.stdout })) if (line.startsWith('"')) break;
     const python = await place.python();
     expect(await python.take('held', { timeout: 0.5 })).toEqual([]);

@@ -1,8 +1,11 @@
 /** What is particular to folders of files, through the public API. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { Connection, type MessagingError, Queue } from 'wakame';
+import { loadFlock } from '../../src/transports/filesystem/flock.js';
+import { Locks } from '../../src/transports/filesystem/locks.js';
 import { eventually, storeOptions, temporaryFolder } from './support.js';
 
 const root = temporaryFolder();
@@ -193,20 +196,26 @@ test('the folder is taken away and comes back: the connection does, too', async 
   await eventually(() => came).toContain(2);
 });
 
-test('nothing is left of a deleted queue for the next one of its name, whatever was published meanwhile', async () => {
+test('nothing is left of a deleted queue for the next one of its name, also of what was just being published', async () => {
   const store = new Store();
-  const [a, b] = [store.connect(), store.connect()];
-  const queue = new Queue<number>('short-lived');
-  const producer = b.producer();
-  for (let i = 0; i < 20; i++) {
-    await queue.bind(a).declare();
-    await Promise.all([
-      ...[1, 2, 3].map((n) => producer.publish(n, { routingKey: queue.name })),
-      queue.bind(a).delete(),
-      producer.publish(4, { routingKey: queue.name }),
-    ]);
-    expect(store.messages).toEqual([]);
-  }
+  const connection = store.connect();
+  const unroutable: unknown[] = [];
+  connection.on('unroutable', (event) => unroutable.push(event));
+  // Publishing to a limited queue waits for the lock after it has seen that the queue is there.
+  const queue = new Queue<number>('short-lived', { maxLength: 10 }).bind(connection);
+  await queue.declare();
+  const producer = connection.producer();
+  const own = join(store.options.control_folder, 'wakame');
+  let published: Promise<unknown> | undefined;
+  await new Locks(own, await loadFlock(), 10_000).alone(async () => {
+    published = producer.publish(1, { routingKey: queue.name });
+    await eventually(() => readdirSync(join(store.data, '.wakame', 'temp')).length).toBe(1);
+    await sleep(50);
+    rmSync(join(own, 'queues', 'short-lived.json'));
+  });
+  await published;
+  expect(unroutable).toHaveLength(1);
+  expect(store.messages).toEqual([]);
 });
 
 test('a holder whose folder a sweep took away holds on', async () => {
