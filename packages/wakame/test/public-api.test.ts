@@ -59,7 +59,7 @@ const exported = {
     'InvalidTarget InvalidTransportUrl MessageDeliveryFailure MessageUndeliverable MessagingTimeout NoSuchMethod PythonError',
     'RemoteError RpcVersionCapError UnsupportedVersion remoteFailureOf',
     'BatchNotificationListener DriverConnection NotificationFilter NotificationListener Notifier',
-    'JsonPayloadSerializer NoOpSerializer RpcClient RpcServer Target Transport expectedExceptions expose parseTransportUrl',
+    'JsonPayloadSerializer NoOpSerializer RpcClient RpcServer Target Transport expectedExceptions expose osloTracing parseTransportUrl',
   ],
   'wakame/testing': ['openSuite transportConformance'],
   '@wakame/amqp': ['Channel Connection TypedValue connect parseUrl typed', amqpErrors],
