@@ -1,12 +1,12 @@
-import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, delimiter, join } from 'node:path';
 import { brokers, type Status, status } from '../lib/brokers/index.ts';
 import { CommandFailed, capture } from '../lib/command.ts';
 import { root } from '../setup.mjs';
 
 /** What an example says of itself at its end, to be true. */
-const prints = /^\/\/ Prints:\n((?:\/\/.*\n?)+)/m;
+const prints = /^(?:\/\/|#) Prints:\n((?:(?:\/\/|#).*\n?)+)/m;
 
 /** Milliseconds for one program. */
 const timeout = 120_000;
@@ -24,11 +24,13 @@ export async function examples(): Promise<void> {
   const failures: string[] = [];
   const folder = mkdtempSync(join(tmpdir(), 'wakame-examples-'));
   const urls = [`sqlite:${encodeURI(folder)}/examples.db`, ...found.map(urlOf)];
+  const env = { ...process.env, PATH: `${commandFolder(folder)}${delimiter}${process.env.PATH}` };
   const run = async ([program, ...args]: Program) => {
     const label = `${program} ${args.join(' ')}`;
     const started = performance.now();
     try {
-      const printed = await capture('node', [join('examples', program), ...args], { timeout });
+      const interpreter = program.endsWith('.sh') ? 'sh' : 'node';
+      const printed = await capture(interpreter, [join('examples', program), ...args], { timeout, env });
       check(program, printed);
       console.log(`ok     ${label} (${((performance.now() - started) / 1000).toFixed(1)} s)`);
     } catch (error) {
@@ -48,6 +50,13 @@ export async function examples(): Promise<void> {
   if (failures.length > 0) throw new Error(`${failures.length} examples failed: ${failures.join('; ')}`);
 }
 
+/** A folder for PATH in which there is the command `wakame`, as it was built. */
+function commandFolder(folder: string): string {
+  const command = `#!/bin/sh\nexec node '${join(root, 'packages', 'cli', 'dist', 'main.js')}' "$@"\n`;
+  writeFileSync(join(folder, 'wakame'), command, { mode: 0o755 });
+  return folder;
+}
+
 /** A program and its arguments, of which the last one names the broker. */
 type Program = readonly [string, ...string[]];
 
@@ -63,6 +72,8 @@ function programs(urls: readonly string[]): Program[] {
       .flatMap((url) => [['amqp/publish.ts', url] as const, ['amqp/consume.ts', url] as const]),
     // Two processes, which need a broker that both can reach.
     ...urls.map((url) => ['mailbox/main.ts', url] as const),
+    // With the command, a process for each use of it.
+    ...urls.filter((url) => /^(sqlite|amqp):/.test(url)).map((url) => ['shell/orders.sh', url] as const),
     // On a file of its own.
     ['demo/main.ts'],
     ...['memory://demo', ...urls.filter((url) => !url.startsWith('sqlite:'))].map(
@@ -77,7 +88,7 @@ function check(program: string, printed: string): void {
     if (basename(program) !== 'main.ts') throw new Error('does not say at its end what it prints');
     return;
   }
-  const expected = said.replace(/^\/\/ ?/gm, '').trim();
+  const expected = said.replace(/^(?:\/\/|#) ?/gm, '').trim();
   if (printed.replaceAll(/ +$/gm, '').trim() !== expected) {
     throw new Error(`should print:\n${expected}\nbut prints:\n${printed}`);
   }

@@ -184,8 +184,7 @@ async function runPrograms(
       return true;
     }
     failures++;
-    const how = typeof code === 'number' ? `exit code ${code}` : code;
-    const what = `'${printable(command)}' ended with ${how} for a message of ${printable(queue)}`;
+    const what = `${typeof code === 'number' ? `exit code ${code}` : `ended by ${code}`} for a message of ${printable(queue)}`;
     const rejects = flags.onFailure === 'reject';
     if (flags.onFailure === 'stop') {
       // It goes back to its place with the channel, as do those that nobody has begun with.
