@@ -78,3 +78,26 @@ export function glob(pattern: string): (name: string) => boolean {
   const expression = new RegExp(`^${source}$`, 's');
   return (name) => expression.test(name);
 }
+
+/** The words of a command line as shells split it: quotes and backslashes keep blanks. The last is as far as it was typed; nothing is expanded. */
+export function shellWords(line: string): string[] {
+  const words: string[] = [];
+  let word = '';
+  let isBegun = false;
+  let quote = '';
+  for (let at = 0; at < line.length; at++) {
+    const character = line[at] ?? '';
+    if (quote === '' && /\s/.test(character)) {
+      if (isBegun) words.push(word);
+      word = '';
+      isBegun = false;
+      continue;
+    }
+    isBegun = true;
+    if (character === quote) quote = '';
+    else if (character === '\\' && quote !== "'") word += line[++at] ?? '';
+    else if (quote === '' && (character === '"' || character === "'")) quote = character;
+    else word += character;
+  }
+  return [...words, word];
+}

@@ -4,10 +4,11 @@ import { app } from './app.js';
 import { type Context, leadingOptions } from './context.js';
 import { EXIT } from './exit-codes.js';
 import { Output } from './output.js';
+import { shellWords } from './parse.js';
 
 /** Runs one command line. Resolves with the exit code; never rejects for what a user does. */
 export async function runCommandLine(words: readonly string[], process: NodeJS.Process): Promise<number> {
-  if (words[0] === '__complete') return complete(words.slice(words[1] === '--' ? 2 : 1), process);
+  if (words[0] === '__complete') return complete(words.slice(1), process);
   const { leading, rest, problem } = leadingOptions(words);
   const json = leading.json || rest.includes('--json');
   const out = new Output(process.stdout, process.stderr, { json, environment: process.env });
@@ -38,13 +39,22 @@ function parserProcess(process: NodeJS.Process, complain: (message: string) => v
 }
 
 /** What the last word may become, a line each; see the scripts of `wakame completion`. */
-async function complete(words: readonly string[], process: NodeJS.Process): Promise<number> {
+async function complete([form, ...given]: readonly string[], process: NodeJS.Process): Promise<number> {
+  // `-- word…`, or `--line text word`, of which the word is the part that the shell takes for the last.
+  const words = form === '--line' ? shellWords(given[0] ?? '').slice(1) : given;
   const { leading, rest } = leadingOptions(words);
   const parser = parserProcess(process, () => undefined);
   const context: Context = { process: parser, host: process, leading, outcome: { exitCode: EXIT.done } };
   const proposals = await proposeCompletions(app, rest.length === 0 ? [''] : rest, context);
+  const standing = form === '--line' ? standsAlready(words.at(-1) ?? '', given[1] ?? '') : 0;
   // A name with a line break in it cannot be told by lines.
   const lines = proposals.filter(({ completion }) => !completion.includes('\n'));
-  process.stdout.write(lines.map(({ completion, brief }) => `${completion}\t${brief.split('\n', 1)[0]}\n`).join(''));
+  const text = lines.map(({ completion, brief }) => `${completion.slice(standing)}\t${brief.split('\n', 1)[0]}\n`);
+  process.stdout.write(text.join(''));
   return EXIT.done;
+}
+
+/** How much of the word is before what the shell takes for it. */
+function standsAlready(word: string, last: string): number {
+  return Math.max(0, word.length - (/^[:=]$/.test(last) ? 0 : last.length));
 }

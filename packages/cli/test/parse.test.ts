@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { celeryArguments } from '../src/celery.js';
 import { leadingOptions } from '../src/context.js';
 import { table as draw, printable, toJson, wantsColor } from '../src/output.js';
-import { count, duration, glob, pair, rate, table, time } from '../src/parse.js';
+import { count, duration, glob, pair, rate, shellWords, table, time } from '../src/parse.js';
 import { properties } from '../src/properties.js';
 
 const list = (...texts: string[]) => texts.map(pair);
@@ -50,6 +50,20 @@ describe('the readers of a command line', () => {
     expect(names.filter(glob('orders*'))).toEqual(['orders', 'orders.de']);
     expect(names.filter(glob('order?'))).toEqual(['orders']);
     expect(names.filter(glob('order+s'))).toEqual(['order+s']);
+  });
+
+  it('split a line into words as a shell does', () => {
+    expect(shellWords('wakame  consume a\\ b "c d" \'e\\\' f:g')).toEqual([
+      'wakame',
+      'consume',
+      'a b',
+      'c d',
+      'e\\',
+      'f:g',
+    ]);
+    expect(shellWords('wakame get ')).toEqual(['wakame', 'get', '']);
+    expect(shellWords(`wakame '' "my qu`)).toEqual(['wakame', '', 'my qu']);
+    expect(shellWords('')).toEqual(['']);
   });
 
   it('take the options that stand before the command', () => {

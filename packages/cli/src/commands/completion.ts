@@ -4,15 +4,17 @@ import type { Context } from '../context.js';
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
 type Shell = (typeof SHELLS)[number];
 
-/** Each hands the words typed so far to `wakame __complete`, which prints a proposal a line, with a tab before what it means. */
+/**
+ * Each hands what was typed so far to `wakame __complete`, which prints a proposal a line, with a tab before what it means. Bash tears words
+ * apart at ':' and '=' (a URL, a name such as `a:b`): it gives the line as it stands, and takes what is new behind the last of them.
+ */
 const SCRIPTS: Readonly<Record<Shell, string>> = {
   bash: `_wakame() {
-  local IFS=$'\\n'
-  COMPREPLY=()
   local line
-  for line in $(wakame __complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null); do
+  COMPREPLY=()
+  while IFS= read -r line; do
     COMPREPLY+=("$(printf '%q' "\${line%%$'\\t'*}")")
-  done
+  done < <(wakame __complete --line "\${COMP_LINE:0:COMP_POINT}" "\${COMP_WORDS[COMP_CWORD]}" 2>/dev/null)
 }
 complete -o default -F _wakame wakame
 `,
@@ -20,14 +22,15 @@ complete -o default -F _wakame wakame
 _wakame() {
   local -a proposals
   local line
-  for line in "\${(@f)$(wakame __complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
+  for line in "\${(@f)$(wakame __complete -- "\${(@Q)words[2,CURRENT]}" 2>/dev/null)}"; do
     [[ -n $line ]] && proposals+=("\${\${line%%$'\\t'*}//:/\\\\:}:\${line#*$'\\t'}")
   done
   (( $#proposals )) && _describe wakame proposals || _files
 }
 compdef _wakame wakame
 `,
-  fish: `complete -c wakame -a '(wakame __complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+  fish: `complete -c wakame -f -a '(wakame __complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+complete -c wakame -n 'string match -qr -- "^(-f|--file)$" (commandline -opc)[-1]' -F
 `,
 };
 
