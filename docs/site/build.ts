@@ -34,6 +34,15 @@ export function unlistedPages(): string[] {
   return globSync('docs/**/*.md', { cwd: root, exclude: ['docs/site/**'] }).filter((file) => !listed.has(file));
 }
 
+/** What packages export and the reference leaves out. `wakame/util` is for packages of this repository, and may change with any version. */
+export function unlistedModules(): string[] {
+  const names = globSync('packages/*/package.json', { cwd: root }).flatMap((file) => {
+    const { name, exports } = JSON.parse(readFileSync(join(root, file), 'utf8')) as { name: string; exports: object };
+    return Object.keys(exports).map((path) => path.replace('.', name));
+  });
+  return names.filter((name) => !(name in modules || name === 'wakame/util' || name.endsWith('/package.json')));
+}
+
 export interface Page {
   readonly section: string;
   /** From the root of the repository. */
@@ -63,6 +72,7 @@ export async function readSite(changes: Partial<TypeDocOptions> = {}): Promise<S
   app.logger = logger;
   app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_, document) => placeInNavigation(document));
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => nameModules(project));
+  app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => orderModules(project), -1000);
   app.renderer.defineRouter('wakame', PagesRouter);
   decorate(app);
   app.renderer.on(RendererEvent.END, ({ outputDirectory }) => renameSources(outputDirectory));
@@ -148,6 +158,13 @@ function nameModules(project: ProjectReflection): void {
     const file = project.files.getReflectionPath(module);
     module.name = names.find(([source]) => source === file)?.[1] ?? module.name;
   }
+}
+
+/** TypeDoc sorts them by their names; here they stand as in the list. */
+function orderModules(project: ProjectReflection): void {
+  const order = Object.keys(modules);
+  const place = ({ name }: Reflection) => order.indexOf(name);
+  project.categories?.find(({ title }) => title === reference)?.children.sort((a, b) => place(a) - place(b));
 }
 
 /** Links to the page before and the page after, a name of the page's kind for the style sheet, and sections that are open at first. */

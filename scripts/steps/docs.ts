@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readSite, unlistedPages } from '../../docs/site/build.ts';
+import { readSite, unlistedModules, unlistedPages } from '../../docs/site/build.ts';
 import { undocumented } from '../../docs/site/documented.ts';
 import { brokenHtmlLinks, brokenMarkdownLinks } from '../../docs/site/links.ts';
 import { root } from '../setup.mjs';
@@ -13,6 +13,7 @@ export async function docs(): Promise<void> {
     ...site.problems,
     ...undocumented(site.project).map((item) => `${item} has no comment`),
     ...unlistedPages().map((file) => `${file} is not in docs/site/pages.ts`),
+    ...unlistedModules().map((name) => `${name} is not in docs/site/pages.ts`),
     ...brokenMarkdownLinks(),
     ...brokenHtmlLinks(folder),
   ];
