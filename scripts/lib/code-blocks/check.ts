@@ -1,7 +1,7 @@
 /** Writes the programs of all pages into a folder, where they are type-checked together, and run. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Connection } from 'wakame';
+import type { Connection } from 'wakame';
 import { root } from '../../setup.mjs';
 import { CommandFailed, capture, run } from '../command.ts';
 import { type Line, type Program, printsOf, programsOf } from './blocks.ts';
@@ -122,7 +122,7 @@ interface Standing {
 
 /** What stands at the RabbitMQ of the tests, but for what goes by itself. */
 async function standing(): Promise<Standing> {
-  await using connection = rabbitmq();
+  await using connection = await rabbitmq();
   const [queues, exchanges] = await Promise.all([connection.catalog.queues(), connection.catalog.exchanges()]);
   return {
     queues: queues.filter(({ exclusive }) => !exclusive).map(({ name }) => name),
@@ -133,13 +133,15 @@ async function standing(): Promise<Standing> {
 /** The next program may declare the same names otherwise. */
 async function removeOthers(before: Standing): Promise<void> {
   const after = await standing();
-  await using connection = rabbitmq();
+  await using connection = await rabbitmq();
   await using channel = connection.channel();
   for (const name of after.queues) if (!before.queues.includes(name)) await channel.queueDelete(name);
   for (const name of after.exchanges) if (!before.exchanges.includes(name)) await channel.exchangeDelete(name);
 }
 
-function rabbitmq(): Connection {
+async function rabbitmq(): Promise<Connection> {
+  // Not there before the build, when this file is read.
+  const { Connection } = await import('wakame');
   const { port, username, password } = new URL(process.env.WAKAME_TEST_RABBITMQ_MANAGEMENT_URL ?? '');
   const options = { manager_port: Number(port), manager_userid: username, manager_password: password };
   return new Connection(process.env.WAKAME_TEST_RABBITMQ_URL, { transportOptions: options });
