@@ -1,6 +1,6 @@
 /** Takes what waits in a queue at this moment, and passes each message on: the common part of move, copy and replay. */
 import type { Connection, Delivery } from 'wakame';
-import { plural } from './parse.js';
+import { isInBothPlaces, plural } from './parse.js';
 import type { Session } from './session.js';
 import { forward, type Target } from './transfer.js';
 
@@ -51,7 +51,7 @@ export async function drain({ out, signal }: Session, options: DrainOptions): Pr
   const pass = async (delivery: Delivery, target: Target): Promise<void> => {
     await forward(sink, delivery, target, signal);
     if (!keep && !(await source.ack(delivery.deliveryTag))) {
-      out.warn('the connection was lost before a message was acknowledged: it is in both places');
+      out.warnOfOne(isInBothPlaces);
     }
     passed++;
     progress.tick();

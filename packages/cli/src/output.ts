@@ -14,6 +14,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Milliseconds between two pictures of a progress line, and before the first. */
 const REDRAW = 100;
+/** Milliseconds that are one moment. */
+const GATHER = 200;
 
 /** By https://no-color.org and https://force-color.org; without either, only a terminal gets colour. */
 export function wantsColor(stream: Stream, environment: Environment): boolean {
@@ -29,6 +31,8 @@ export class Output {
   readonly #stdout: Stream;
   readonly #stderr: Stream;
   readonly #errorColors: Colors;
+  readonly #counted = new Map<(count: number) => string, number>();
+  #timer: NodeJS.Timeout | undefined;
   #progress: Progress | undefined;
 
   constructor(stdout: Stream, stderr: Stream, options: { json: boolean; environment: Environment }) {
@@ -69,7 +73,21 @@ export class Output {
   }
 
   warn(text: string): void {
-    this.#error(`${this.#errorColors.yellow('warning:')} ${text}`);
+    this.#error(this.json ? toJson({ warning: text }) : `${this.#errorColors.yellow('warning:')} ${text}`);
+  }
+
+  /** Warns of what happens to many messages in one moment once, with their number. `text` is the same function each time. */
+  warnOfOne(text: (count: number) => string): void {
+    this.#counted.set(text, (this.#counted.get(text) ?? 0) + 1);
+    this.#timer ??= setTimeout(() => this.warnOfAll(), GATHER);
+  }
+
+  /** Says now what {@link warnOfOne} has gathered. */
+  warnOfAll(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const [text, count] of this.#counted) this.warn(text(count));
+    this.#counted.clear();
   }
 
   /** The end of the command. */

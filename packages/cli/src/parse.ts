@@ -69,6 +69,14 @@ export function plural(number: number, noun: string): string {
   return `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`;
 }
 
+/** For messages whose acknowledgement came too late: the connection was lost before. */
+export const comesAgain = (count: number): string =>
+  `the connection was lost before ${plural(count, 'message')} could be acknowledged: ${count === 1 ? 'it' : 'they'} will come again`;
+
+/** The same, of messages that have been passed on. */
+export const isInBothPlaces = (count: number): string =>
+  `the connection was lost before ${plural(count, 'message')} could be acknowledged: ${count === 1 ? 'it is' : 'they are'} in both places`;
+
 /** A pattern in which `*` is any text and `?` any one character, for the whole of a name. */
 export function glob(pattern: string): (name: string) => boolean {
   const source = pattern

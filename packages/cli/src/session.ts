@@ -74,8 +74,10 @@ export async function session(
       },
       onInsist: (stop) => insisted.push(stop),
     });
+    out.warnOfAll();
     if (controller.signal.aborted) outcome.exitCode = (controller.signal.reason as Interrupted).exitCode;
   } catch (error) {
+    out.warnOfAll();
     const isOurs = error === controller.signal.reason || (error as NodeJS.ErrnoException).code === 'EPIPE';
     const reason = controller.signal.reason as Interrupted | undefined;
     if (isOurs) outcome.exitCode = reason?.exitCode ?? EXIT.done;

@@ -157,6 +157,12 @@ describe.each(BROKERS)('on %s', (broker) => {
       expect(await numbers(name)).toEqual([0, 0, 0, 1, 1, 1]);
     });
 
+    it('waits for the broker, or not', async () => {
+      const name = await queue();
+      for (const way of ['--confirm', '--no-confirm']) await succeed('publish', '--queue', name, '{"n":1}', way);
+      await expect.poll(() => depth(name)).toBe(2);
+    });
+
     it('takes lines byte by byte, however they end and wherever the input is cut', async () => {
       const name = await queue();
       const long = Buffer.alloc(200_000, 'x');
@@ -182,7 +188,7 @@ describe.each(BROKERS)('on %s', (broker) => {
       await channel.exchangeDeclare(exchange, 'direct');
       const { code, stdout, stderr } = await wakame(['publish', exchange, 'nobody', 'x', '--json']);
       expect([code, JSON.parse(stdout)]).toEqual([0, { published: 1, unroutable: 1 }]);
-      expect(stderr).toMatch(/no queue took 1 message/);
+      expect(JSON.parse(stderr)).toEqual({ warning: 'no queue took 1 message' });
     });
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { celeryArguments } from '../src/celery.js';
 import { leadingOptions } from '../src/context.js';
-import { table as draw, printable, toJson, wantsColor } from '../src/output.js';
+import { table as draw, Output, printable, toJson, wantsColor } from '../src/output.js';
 import { count, duration, glob, pair, rate, shellWords, table, time } from '../src/parse.js';
 import { properties } from '../src/properties.js';
 
@@ -129,6 +129,17 @@ describe('output', () => {
         plain,
       ),
     ).toBe('NAME   COUNT\n昆布       5\nabcde   1000');
+  });
+
+  it('warns once, with their number, of what happens to many messages', () => {
+    let written = '';
+    const stderr = { write: (text: string | Uint8Array) => (written += String(text)) };
+    const out = new Output({ write: () => true }, stderr, { json: false, environment: {} });
+    const late = (count: number) => `${count} came late`;
+    for (let i = 0; i < 3; i++) out.warnOfOne(late);
+    out.warnOfAll();
+    out.warnOfAll();
+    expect(written).toBe('warning: 3 came late\n');
   });
 
   it('writes bytes and big integers as JSON can hold them', () => {

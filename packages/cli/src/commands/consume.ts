@@ -6,7 +6,7 @@ import { execute, killAll } from '../exec.js';
 import { EXIT, Failure, UsageError } from '../exit-codes.js';
 import { argument, type CommonFlags, common, commonAliases, number, text, time, toggle } from '../flags.js';
 import { printable } from '../output.js';
-import { plural } from '../parse.js';
+import { comesAgain, plural } from '../parse.js';
 import { pause } from '../pause.js';
 import { type Connected, withConnection } from '../session.js';
 import { FORMATS, type Format, show } from '../view.js';
@@ -125,7 +125,7 @@ async function print({ out, connection }: Connected, flags: Flags, deliveries: D
   const acknowledge = async ({ delivery }: FromQueue): Promise<void> => {
     try {
       if (await channel.ack(delivery.deliveryTag)) return;
-      out.warn('the connection was lost before a message was acknowledged: it will come again');
+      out.warnOfOne(comesAgain);
     } catch (error) {
       failure ??= { error };
     }
@@ -179,7 +179,7 @@ async function runPrograms(
     if (code === 0) {
       failures = 0;
       if (!(await channel.ack(delivery.deliveryTag))) {
-        out.warn('the connection was lost before the message was acknowledged: it will come again');
+        out.warnOfOne(comesAgain);
       }
       return true;
     }

@@ -30,7 +30,7 @@ interface Flags extends CommonFlags {
   readonly compression?: string | undefined;
   readonly delay?: number | undefined;
   readonly mandatory: boolean;
-  readonly noConfirm: boolean;
+  readonly confirm: boolean;
   readonly rate?: number | undefined;
   readonly repeat?: number | undefined;
 }
@@ -70,7 +70,11 @@ export const publish = buildCommand({
       compression: text('name', 'Compress the body: zlib, zstd, brotli …'),
       delay: time('Nobody gets the message before this time has passed'),
       mandatory: toggle('Fail when no queue takes the message'),
-      noConfirm: toggle('Do not wait until the broker has taken responsibility'),
+      confirm: {
+        kind: 'boolean',
+        brief: 'Wait until the broker has taken responsibility for each message; --no-confirm does not',
+        default: true,
+      },
       rate: perSecond('At most so many messages a second'),
       repeat: number('Publish each body so often'),
     },
@@ -100,8 +104,8 @@ export const publish = buildCommand({
         compression: flags.compression,
         delay: flags.delay,
         // Without it the producer still hears of what came back.
-        mandatory: (flags.mandatory || queue !== undefined) && !flags.noConfirm ? true : undefined,
-        confirm: !flags.noConfirm,
+        mandatory: (flags.mandatory || queue !== undefined) && flags.confirm ? true : undefined,
+        confirm: flags.confirm,
       };
       if (flags.serializer !== undefined && options.contentType !== undefined) {
         throw new UsageError('--serializer and --property content-type exclude each other');

@@ -17,7 +17,7 @@ import {
   time,
   toggle,
 } from '../flags.js';
-import { type Pair, plural } from '../parse.js';
+import { comesAgain, type Pair, plural } from '../parse.js';
 import { placeOf, session } from '../session.js';
 import { filter, forward, type Target } from '../transfer.js';
 
@@ -265,7 +265,7 @@ export const bridge = buildCommand({
       const pass = async (delivery: Delivery): Promise<void> => {
         await forward(sink, delivery, { exchange, routingKey: flags.toKey ?? delivery.routingKey }, signal);
         if (!(await deliveries.channel.ack(delivery.deliveryTag))) {
-          out.warn('the connection was lost before a message was acknowledged: it will come twice');
+          out.warnOfOne(comesAgain);
         }
         passed++;
         progress.tick();
