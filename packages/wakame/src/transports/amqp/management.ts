@@ -180,7 +180,11 @@ async function receive(outgoing: http.ClientRequest, url: URL): Promise<{ status
 
 function unreachable(url: URL, cause: Error): RecoverableConnectionError {
   const details = { code: 'CONNECT_FAILED', host: url.host, cause } as const;
-  return new RecoverableConnectionError(`cannot reach the management API at ${url.host}: ${cause.message}`, details);
+  const hint = 'manager_port and manager_hostname in the URL say where it is';
+  return new RecoverableConnectionError(
+    `cannot reach the management API at ${url.host} (${hint}): ${cause.message}`,
+    details,
+  );
 }
 
 function answer(what: string, status: number, text: string): unknown {
