@@ -47,8 +47,9 @@ export class Sweeping {
     this.#lifecycle = parts.lifecycle;
     const { dialect: d, names } = context;
     this.#texts = {
-      expired: `SELECT DISTINCT ${d.noIndex('t.queue_id')} AS queue_id FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
-        WHERE t.expires_at <= ${d.now} AND ${d.isReady('m')} LIMIT ?`,
+      // In the order of the index that has nothing else in it.
+      expired: `SELECT DISTINCT queue_id FROM (SELECT t.queue_id FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
+        WHERE t.expires_at <= ${d.now} AND ${d.isReady('m')} ORDER BY t.expires_at LIMIT ?) batch`,
       delayed: `SELECT DISTINCT ${d.noIndex('queue_id')} AS queue_id FROM ${names.delayed} WHERE not_before <= ${d.now} LIMIT ?`,
       fated: `SELECT m.id, m.payload, m.queue_id, t.fate, t.returns FROM ${names.trait} t
         JOIN ${names.message} m ON m.id = t.message_id

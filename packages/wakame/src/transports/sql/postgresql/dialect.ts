@@ -17,7 +17,7 @@ export const postgresqlDialect: Dialect = {
   integer: '?::bigint',
   readyMessages: ({ message }) => `${message} m`,
   ready: (alias) => `${alias}.visible`,
-  isReady: (alias) => `${alias}.visible`,
+  isReady: (alias) => `greatest(${alias}.visible, ${alias}.visible)`,
   noIndex: (column) => `greatest(${column}, ${column})`,
   skipLocked: ' FOR UPDATE SKIP LOCKED',
   lock: ' FOR UPDATE',
