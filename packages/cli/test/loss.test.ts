@@ -4,11 +4,13 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type FaultProxy, startFaultProxy, through } from '../../../scripts/lib/network/fault-proxy.ts';
 import { BROKERS, type BrokerName, bench, range, urlOf } from './support/command.js';
 
+const scale = Number(process.env.WAKAME_TEST_SCALE ?? 1);
+
 // Processes need their time to start on a machine that has much else to do.
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120_000 * Math.max(1, scale / 5) });
 
 /** Instants at which each command is killed on each broker, at scale 1; at scale 50, all there are. */
-const INSTANTS = 5 * Number(process.env.WAKAME_TEST_SCALE ?? 1);
+const INSTANTS = 5 * scale;
 const COUNT = 30;
 
 /** A store gives back what a process had when its lease is over; on Redis whoever lives sweeps, in a database where nobody else waits longer. */
