@@ -37,7 +37,7 @@ await transportConformance(
         return () => proxy.accept();
       },
     },
-    scale: 0.2 * Number(process.env.WAKAME_TEST_SCALE ?? 1),
+    scale: 0.1 * Number(process.env.WAKAME_TEST_SCALE ?? 1),
     restartBroker: () => server.restart(),
     processes: { execArgv: ['--import', new URL('../support/source-loader.mjs', import.meta.url).href] },
   },

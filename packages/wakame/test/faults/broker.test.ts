@@ -108,7 +108,7 @@ it('celery#2689, py-amqp#293: a memory alarm: publishes wait, consumers go on an
   }
   expect(events).toEqual([expect.stringContaining('blocked: low on memory'), 'unblocked']);
   expect(problems).toEqual([]);
-});
+}, 60_000);
 
 it('permissions withdrawn: refused operations say ACCESS_REFUSED, a consumer returns with its permission, others go on', async () => {
   await broker.ctl('add_user', USER, 'secret');
