@@ -44,7 +44,8 @@ export class Wire {
   #scheduled = false;
   #congested = false;
   #turn: Promise<void> | undefined;
-  #sentThisTurn = 0;
+  /** What was {@link #taken} when the event loop last had its turn. */
+  #takenBefore = 0;
   /** How often it was paused and not resumed. */
   #pauses = 0;
 
@@ -86,15 +87,20 @@ export class Wire {
    * nothing else would keep sockets and timers waiting until it is done.
    */
   turn(): Promise<void> {
-    if (this.#sentThisTurn < TURN_BYTES) return READY;
+    if (this.#taken - this.#takenBefore < TURN_BYTES) return READY;
     this.#turn ??= new Promise((resolve) => {
       setImmediate(() => {
         this.#turn = undefined;
-        this.#sentThisTurn = 0;
+        this.#takenBefore = this.#taken;
         resolve();
       });
     });
     return this.#turn;
+  }
+
+  /** Bytes taken from publishers since the beginning, also those that a slow peer keeps waiting. */
+  get #taken(): number {
+    return this.sent + this.outbound.byteLength;
   }
 
   #schedule(): void {
@@ -128,7 +134,6 @@ export class Wire {
     if (last > 0) this.#socket.uncork();
     if (this.#socket.writableLength === 0) outbound.rewind();
     this.sent += bytes;
-    this.#sentThisTurn += bytes;
   }
 
   /** Reads nothing until {@link resume} was called as often as this. */
