@@ -101,8 +101,7 @@ if (filters.length === 0) {
   await check('build');
   await check('types', ['build']);
   await check('docs');
-  // It installs a browser where there is none, which takes longer than all else that looks at the site.
-  if (values.full) await check('browser', ['docs']);
+  await check('browser', ['docs']);
 }
 await part('brokers', startBrokers);
 await part('peers', makePeers);
