@@ -35,6 +35,7 @@ export function plot({ title, x, y }: Labels, lines: readonly Line[]): string {
   const atY = (value: number) => round(bottom - ((Math.log10(value) - y0) / (y1 - y0)) * (bottom - TOP));
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
+    `<title>${title}</title>`,
     text(LEFT, 22, title, 'start', 15),
     text((LEFT + right) / 2, HEIGHT - 12, x),
     `<g transform="rotate(-90 16 ${(TOP + bottom) / 2})">${text(16, (TOP + bottom) / 2, y)}</g>`,
