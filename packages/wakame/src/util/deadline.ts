@@ -1,9 +1,7 @@
 import { TimeoutError } from '../errors.js';
 import { onAbort } from './abort.js';
 import { deferred } from './deferred.js';
-
-/** The longest delay that a Node timer takes; a longer one would fire at once. */
-const LONGEST_TIMER = 2 ** 31 - 1;
+import { LONGEST_TIMER } from './timer.js';
 
 /**
  * A moment after which an operation of several steps has failed. `undefined` and `Infinity` milliseconds never pass.

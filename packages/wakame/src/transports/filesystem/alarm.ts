@@ -1,5 +1,4 @@
-/** Longest delay of a Node timer. */
-const LONGEST_TIMER = 2 ** 31 - 1;
+import { LONGEST_TIMER } from '../../util/timer.js';
 
 /** Rings at the earliest of the times that it was set to. It keeps no process alive. */
 export class Alarm {

@@ -1,9 +1,7 @@
+import { LONGEST_TIMER } from '../../util/timer.js';
 import type { Entry } from './entry.js';
 import { Heap } from './heap.js';
 import type { MemoryQueue } from './queue.js';
-
-/** Longest delay of a Node timer. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** What happens at a time. */
 export type Event =

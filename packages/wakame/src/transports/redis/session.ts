@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { LONGEST_TIMER } from '../../util/timer.js';
 import type { Holder, OpenDriver } from '../virtual/driver.js';
 import { isLossOf } from './classify.js';
 import { connect, INVALIDATIONS, type Links } from './connect.js';
@@ -16,7 +17,6 @@ const FAREWELL = 2000;
 const BATCH = 500;
 /** So often, in milliseconds at the most, Kombu's sweepers are shown that what is held is in good hands: Python's timeouts are not ours. */
 const SHOWN = 10_000;
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** What is known of a holder's leases. */
 export interface LeaseName {

@@ -1,3 +1,4 @@
+import { LONGEST_TIMER } from '../../util/timer.js';
 import type { QueueHints } from '../virtual/driver.js';
 
 /** From so many clients on, only some of those that wait for a queue are told by the server: as in the scripts. */
@@ -176,7 +177,7 @@ export class Waiting {
     clearTimeout(watched.timer);
     watched.timer = undefined;
     if (ms < 0) return;
-    watched.timer = setTimeout(() => this.#ready(queue), Math.min(Math.ceil(ms), 2 ** 31 - 1));
+    watched.timer = setTimeout(() => this.#ready(queue), Math.min(Math.ceil(ms), LONGEST_TIMER));
     watched.timer.unref();
   }
 

@@ -10,7 +10,7 @@ export interface NewMessage {
 
 /** In what the databases differ. */
 export interface Dialect {
-  readonly name: 'sqlite' | 'postgresql' | 'mysql';
+  readonly name: 'sqlite' | 'postgresql';
   /** The database's clock: milliseconds since the epoch. */
   readonly now: string;
   /** How the booleans of Kombu's table are written. */

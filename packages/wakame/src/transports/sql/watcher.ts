@@ -1,10 +1,9 @@
+import { LONGEST_TIMER } from '../../util/timer.js';
 import type { QueueHints } from '../virtual/driver.js';
 import type { Look } from './operations/hints.js';
 
 /** Milliseconds until the next look while a queue gives all that it is asked for. */
 const AT_EASE = 25;
-/** Longest delay of a Node timer. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** A queue that is watched. */
 interface Watched {

@@ -1,5 +1,6 @@
 import type { DeliveryTag } from '../../../transport/contract.js';
 import { noop } from '../../../util/noop.js';
+import { LONGEST_TIMER } from '../../../util/timer.js';
 import type {
   ConsumerRecord,
   Driver,
@@ -20,7 +21,6 @@ import { DriverWrapper } from './wrapper.js';
 const MARK = 'x-wakame-not-before';
 /** Messages of one queue that wait here for their time. With more than that, what stands behind them waits too. */
 const MOST_WAITING = 10_000;
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** A message that was taken before its time. It is held by us until then. */
 interface Waiting {

@@ -1,4 +1,5 @@
 import { noop } from '../../../util/noop.js';
+import { LONGEST_TIMER } from '../../../util/timer.js';
 import type {
   ConsumerRecord,
   Driver,
@@ -13,8 +14,6 @@ import type {
   TakeRequest,
 } from '../driver.js';
 import { DriverWrapper } from './wrapper.js';
-
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * Queue TTL for a store that knows none: the connection that declared a queue deletes it when it has no consumer, anybody's, and this
