@@ -3,7 +3,7 @@ import { FrameSyntaxError, InvalidArgumentError } from '../errors.js';
 import { ByteReader, type ByteWriter, malformed } from './bytes.js';
 import { checkInteger, checkString, describe, EncodeProblem, named } from './problem.js';
 import { BASIC_PROPERTIES, type WireType } from './spec.js';
-import { type ReceivedTable, readTable, writeTable } from './tables.js';
+import { hasMember, type ReceivedTable, readTable, writeTable } from './tables.js';
 import type { BasicProperties, ReceivedProperties } from './types.js';
 
 type PropertyName = keyof typeof BASIC_PROPERTIES;
@@ -157,6 +157,17 @@ export class DecodedProperties {
     return this.#headers;
   }
 
+  /**
+   * Whether the headers have a field of that name. Decodes nothing, and throws where {@link headers} would: a cheap question
+   * before headers that are seldom needed are read.
+   *
+   * @param name In ASCII.
+   */
+  hasHeader(name: string): boolean {
+    if (this.#headers !== undefined) return Object.hasOwn(this.#headers, name);
+    return this.#at(2, (reader) => hasMember(reader, name)) ?? false;
+  }
+
   /** 1: transient; 2: persistent. */
   get deliveryMode(): number | undefined {
     return this.#read(3) as number | undefined;
@@ -235,8 +246,12 @@ export class DecodedProperties {
     }
   }
 
-  /** Decodes property number `index`, moving over those before it. */
   #read(index: number): unknown {
+    return this.#at(index, readProperty);
+  }
+
+  /** Reads property number `index`, moving over those before it; undefined when the message has it not. */
+  #at<T>(index: number, read: (reader: ByteReader, type: WireType) => T): T | undefined {
     const flags = this.#flags;
     try {
       if ((flags & UNKNOWN_FLAGS) !== 0) throw malformed('property flags that the basic class does not have');
@@ -245,7 +260,7 @@ export class DecodedProperties {
       for (let before = 0; before < index; before++) {
         if ((flags & (0x8000 >>> before)) !== 0) skipProperty(reader, TYPES[before] as WireType);
       }
-      return readProperty(reader, TYPES[index] as WireType);
+      return read(reader, TYPES[index] as WireType);
     } catch (error) {
       if (!(error instanceof FrameSyntaxError)) throw error;
       throw new FrameSyntaxError(`the message's properties cannot be decoded: ${error.message}`, {

@@ -120,6 +120,40 @@ describe('received properties', () => {
     expect(new DecodedProperties(encode({})).headers).toBeUndefined();
   });
 
+  it('tell whether they have a header as the headers themselves would', () => {
+    const name = fc.constantFrom('compression', 'a', '', '__proto__', 'compressio', 'compression2');
+    fc.assert(
+      fc.property(fieldTable, name, fc.boolean(), (headers, asked, given) => {
+        const bytes = encode({ contentType: 'text/plain', headers: given ? { ...headers, [asked]: headers } : headers });
+        const unread = new DecodedProperties(bytes);
+        const read = new DecodedProperties(bytes);
+        const expected = Object.hasOwn(read.headers ?? {}, asked);
+        expect(unread.hasHeader(asked)).toBe(expected);
+        expect(read.hasHeader(asked)).toBe(expected);
+      }),
+    );
+    expect(new DecodedProperties(encode({})).hasHeader('a')).toBe(false);
+  });
+
+  it('refuse to tell where the headers cannot be read', () => {
+    fc.assert(
+      fc.property(fieldTable, fc.nat(), fc.nat(255), (headers, at, octet) => {
+        const bytes = encode({ headers });
+        bytes[2 + (at % (bytes.length - 2))] = octet;
+        const failure = (action: (properties: DecodedProperties) => unknown) => {
+          try {
+            action(new DecodedProperties(bytes));
+            return undefined;
+          } catch (error) {
+            return (error as Error).message;
+          }
+        };
+        expect(failure((properties) => properties.hasHeader('a'))).toBe(failure(({ headers }) => headers));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
   it('show themselves as plain objects', () => {
     const decoded = new DecodedProperties(encode({ type: 'job', headers: { price: typed.int8(1) } }));
     expect(JSON.stringify(decoded)).toBe('{"headers":{"price":1},"type":"job"}');

@@ -39,7 +39,7 @@ export function decodeMessage(
 function decode(message: Message, { accept, schema }: Decoding): DecodeFailure | Promise<DecodeFailure> {
   try {
     const { body, properties } = deliveryOf(message);
-    const codec = properties.headers?.['compression'];
+    const codec = properties.hasHeader?.('compression') === false ? undefined : properties.headers?.['compression'];
     const plain = codec === undefined || codec === null ? body : decompress(body, codec);
     const value = serialization.loads(plain, properties.contentType, properties.contentEncoding, accept);
     if (schema === undefined) {

@@ -27,6 +27,12 @@ export interface BasicProperties {
   readonly clusterId?: string | undefined;
 }
 
+/** Properties of a message that came. */
+export interface DeliveredProperties extends BasicProperties {
+  /** Whether there is a header of that name, told without decoding the headers where that costs. Absent: {@link headers} are at hand. */
+  hasHeader?(name: string): boolean;
+}
+
 /** What becomes of a message that no queue takes: an error, a `returned` event, or silence. */
 export type UnroutablePolicy = 'reject' | 'report' | 'ignore';
 
@@ -50,7 +56,7 @@ export type DeliveryTag = unknown;
 /** A message from the broker. Properties may be decoded on first access. */
 export interface Delivery {
   readonly body: Uint8Array;
-  readonly properties: BasicProperties;
+  readonly properties: DeliveredProperties;
   readonly exchange: string;
   readonly routingKey: string;
   readonly redelivered: boolean;
@@ -70,5 +76,5 @@ export interface Returned {
   readonly exchange: string;
   readonly routingKey: string;
   readonly body: Uint8Array;
-  readonly properties: BasicProperties;
+  readonly properties: DeliveredProperties;
 }
