@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { isDate, isUint8Array } from 'node:util/types';
-import { ByteReader, ByteWriter, malformed } from './bytes.js';
 import type { FrameSyntaxError } from '../errors.js';
+import { ByteReader, ByteWriter, malformed } from './bytes.js';
 import { describe, EncodeProblem, named } from './problem.js';
 import { UNLIMITED_FRAME_MAX } from './spec.js';
 import { type AnyTypedValue, TypedValue } from './typed.js';

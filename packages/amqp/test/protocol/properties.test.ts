@@ -124,7 +124,10 @@ describe('received properties', () => {
     const name = fc.constantFrom('compression', 'a', '', '__proto__', 'compressio', 'compression2');
     fc.assert(
       fc.property(fieldTable, name, fc.boolean(), (headers, asked, given) => {
-        const bytes = encode({ contentType: 'text/plain', headers: given ? { ...headers, [asked]: headers } : headers });
+        const bytes = encode({
+          contentType: 'text/plain',
+          headers: given ? { ...headers, [asked]: headers } : headers,
+        });
         const unread = new DecodedProperties(bytes);
         const read = new DecodedProperties(bytes);
         const expected = Object.hasOwn(read.headers ?? {}, asked);
