@@ -333,7 +333,7 @@ async function statsOf(
   names: readonly string[],
 ): Promise<readonly (QueueStat | undefined)[]> {
   incarnation.promote();
-  await incarnation.listing.refreshIfInexact();
+  await incarnation.listing.refresh();
   const stats: (QueueStat | undefined)[] = [];
   for (const name of names) {
     const queue = incarnation.queues.get(name);

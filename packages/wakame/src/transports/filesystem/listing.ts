@@ -4,7 +4,7 @@ import { byAge, type MessageName, parseName } from './names.js';
 /** A listing is believed for so many times as long as it took to make: a large folder is not read for every message. */
 const BELIEVED = 5;
 
-/** The listings of each folder in this process, for they tell each other of what is done through them. */
+/** The listings of each folder in this process, for they tell each other of what is put there. */
 const byFolder = new Map<string, Set<Listing>>();
 
 /**
@@ -17,8 +17,7 @@ export class Listing {
   /** The same by their files. */
   #known = new Map<string, MessageName>();
   #until = 0;
-  /** Another one of this process took something away, or put something there. */
-  #isInexact = false;
+  /** Another one of this process put something there. */
   #hasMore = false;
 
   constructor(folder: string) {
@@ -40,15 +39,8 @@ export class Listing {
     if (this.#hasMore || performance.now() > this.#until) await this.refresh();
   }
 
-  /** Reads the folder unless what was read is good enough for counting. */
-  async refreshIfInexact(): Promise<void> {
-    if (this.#isInexact) await this.refresh();
-    else await this.refreshIfOld();
-  }
-
   async refresh(): Promise<void> {
     const begun = performance.now();
-    this.#isInexact = false;
     this.#hasMore = false;
     const queues = new Map<string, MessageName[]>();
     const known = new Map<string, MessageName>();
@@ -93,7 +85,6 @@ export class Listing {
   /** They were taken away. */
   drop(queue: string, gone: ReadonlySet<MessageName>): void {
     if (gone.size === 0) return;
-    for (const other of byFolder.get(this.#folder) ?? []) if (other !== this) other.#isInexact = true;
     const left = this.of(queue).filter((name) => !gone.has(name));
     if (left.length === 0) this.#queues.delete(queue);
     else this.#queues.set(queue, left);
