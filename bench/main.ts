@@ -9,11 +9,14 @@
  *   --quick         one short round of a few: that it works, nothing else
  */
 
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { brokersNamed, release, up } from '../scripts/lib/brokers/index.ts';
-import { startRedis } from '../scripts/lib/brokers/redis.ts';
-import { curveCases, curves } from './growth/curves.ts';
+import { type RedisServer, startRedis } from '../scripts/lib/brokers/redis.ts';
+import { curveCases, curves, STORES } from './growth/curves.ts';
 import { writePlots } from './growth/write.ts';
 import { fetchKombu } from './lib/kombu.ts';
 import { fetchPeers } from './lib/peers.ts';
@@ -65,7 +68,7 @@ async function main(): Promise<Result[]> {
   if (!quick && !values.growth) await fetchKombu();
   const port = await startServer(fileURLToPath(new URL('amqp/null-broker.ts', import.meta.url)));
   const url = `amqp://guest:guest@127.0.0.1:${port}/`;
-  if (growth) writePlots(await runRounds(growthCases(url), rounds));
+  if (growth) writePlots(await runRounds(await growthCases(url), rounds));
   if (values.growth) return [];
   const cases: Case[] = nullBrokerCases({ url, ...times, wanted: wantedIn(nullBroker) });
   cases.push(...localCases(times, wantedIn(local)));
@@ -74,10 +77,27 @@ async function main(): Promise<Result[]> {
   return await runRounds(cases, rounds);
 }
 
-function growthCases(url: string): Case[] {
+async function growthCases(nullBrokerUrl: string): Promise<Case[]> {
   const shorter = { warmUp: ms / 2, measure: ms / 2 };
   const chosen = curves.filter(({ id }) => only?.includes(id) ?? true);
-  return chosen.flatMap((curve) => curveCases(curve, url, shorter));
+  const folder = mkdtempSync(join(tmpdir(), 'wakame-bench-'));
+  cleanUp.push(async () => rmSync(folder, { recursive: true }));
+  const [data, control] = ['data', 'control'].map((name) => join(folder, name));
+  mkdirSync(data!);
+  const hasStores = chosen.some(({ adapters }) => adapters === STORES);
+  const urls: Readonly<Record<string, string>> = {
+    memory: 'memory://bench',
+    sqlite: `sqlite:${join(folder, 'bench.db')}`,
+    filesystem: `filesystem://?${new URLSearchParams({ data_folder_in: data!, data_folder_out: data!, control_folder: control! })}`,
+    ...(hasStores ? { redis: (await freshRedis()).url, postgresql: await postgresqlUrl() } : {}),
+  };
+  return chosen.flatMap((curve) => curveCases(curve, (adapter) => urls[adapter] ?? nullBrokerUrl, shorter));
+}
+
+async function postgresqlUrl(): Promise<string> {
+  const [broker] = brokersNamed(['postgresql']);
+  const { variables } = await up(broker!, { keep: false });
+  return variables.WAKAME_TEST_POSTGRESQL_URL ?? '';
 }
 
 async function onRabbitmq(): Promise<Case[]> {
@@ -99,15 +119,21 @@ async function rabbitmqUrl(): Promise<string> {
   return variables.WAKAME_TEST_RABBITMQ_URL ?? '';
 }
 
-/** A server of its own, since it is emptied again and again, and writes nothing to any disk. */
-async function onRedis(): Promise<Case[]> {
-  const wanted = wantedIn(redis);
-  const cases = (url: string, clear: () => Promise<void>) => redisCases({ url, ...times, wanted, clear });
-  if (cases('', async () => {}).length === 0) return [];
+/** A server of the bench's own, which writes nothing to any disk. */
+async function freshRedis(): Promise<RedisServer> {
   const [broker] = brokersNamed(['redis']);
   await up(broker!, { keep: false });
   const server = await startRedis({ name: 'bench', config: 'appendonly no\nsave ""' });
   cleanUp.push(() => server.kill());
+  return server;
+}
+
+/** The server is emptied before each measurement. */
+async function onRedis(): Promise<Case[]> {
+  const wanted = wantedIn(redis);
+  const cases = (url: string, clear: () => Promise<void>) => redisCases({ url, ...times, wanted, clear });
+  if (cases('', async () => {}).length === 0) return [];
+  const server = await freshRedis();
   return cases(server.url, async () => {
     await server.kill();
     await server.start({ fresh: true });

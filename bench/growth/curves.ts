@@ -13,7 +13,7 @@ export interface Curve {
   readonly id: string;
   readonly title: string;
   readonly x: string;
-  readonly figure: Figure;
+  readonly figure: Extract<Figure, 'cpu' | 'bytes' | 'rate'>;
   readonly program: keyof typeof programs;
   readonly adapters: readonly string[];
   readonly counts: readonly number[];
@@ -21,6 +21,11 @@ export interface Curve {
 
 const AMQP = { program: 'amqp', figure: 'cpu' } as const;
 const LOCAL = { program: 'local', figure: 'cpu', adapters: ['wakame'] } as const;
+/** Whose queues may be long; RabbitMQ's are its own affair. */
+export const STORES = ['memory', 'sqlite', 'filesystem', 'redis', 'postgresql'] as const;
+
+/** The URL of each participant: of the null broker, or of a store. */
+export type UrlOf = (adapter: string) => string;
 const clients = ['wakame-amqp', 'wakame', 'amqplib'] as const;
 
 export const curves: readonly Curve[] = [
@@ -68,23 +73,19 @@ export const curves: readonly Curve[] = [
     counts: [10, 100, 1000, 10_000, 100_000],
   },
   {
-    ...{
-      ...LOCAL,
-      id: 'queue-length',
-      title: 'memory://: publish, consume, ack, by messages that wait',
-      x: 'messages in the queue',
-    },
-    counts: [10, 100, 1000, 10_000, 100_000],
+    ...{ ...LOCAL, id: 'queue-length', title: 'Publish, consume, ack, by messages that wait', figure: 'rate' },
+    ...{ x: 'messages in the queue', adapters: STORES, counts: [10, 100, 1000, 10_000, 100_000] },
   },
 ];
 
-/** The cases of a curve; `url` is the null broker's. */
-export function curveCases({ id, program, adapters, counts }: Curve, url: string, { warmUp, measure }: Times): Case[] {
+/** The cases of a curve. */
+export function curveCases({ id, program, adapters, counts }: Curve, urlOf: UrlOf, { warmUp, measure }: Times): Case[] {
   return counts.flatMap((count) =>
     adapters.map((adapter) => {
       const scenario = `${id}@${count}`;
       const spans = [warmUp, measure].map(String);
-      const args = program === 'amqp' ? [adapter, scenario, url, ...spans, '1e12'] : [adapter, scenario, ...spans];
+      const url = urlOf(adapter);
+      const args = program === 'amqp' ? [adapter, scenario, url, ...spans, '1e12'] : [adapter, scenario, ...spans, url];
       return {
         suite: 'growth',
         scenario,

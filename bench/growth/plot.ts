@@ -18,7 +18,7 @@ const LEFT = 70;
 const RIGHT = 130;
 const TOP = 40;
 const BOTTOM = 50;
-const COLOURS = ['#1a73e8', '#c5221f', '#188038', '#9334e6'];
+const COLOURS = ['#1a73e8', '#c5221f', '#188038', '#9334e6', '#b06000'];
 const GREY = '#888888';
 
 /** Powers of ten around the values. */

@@ -8,15 +8,17 @@ import { type Line, plot } from './plot.ts';
 
 const folder = join(root, 'docs', 'performance');
 
+/** What a figure of a curve is. */
+const UNITS = { cpu: 'CPU a message, µs', bytes: 'bytes a message', rate: 'messages a second' } as const;
+
 /** Writes the plots of all curves that were measured. */
 export function writePlots(results: readonly Result[]): void {
   mkdirSync(folder, { recursive: true });
   for (const curve of curves) {
     const lines = linesOf(curve, results);
     if (lines.length === 0) continue;
-    const y = curve.figure === 'cpu' ? 'CPU a message, µs' : 'bytes a message';
     const file = join(folder, `${curve.id}.svg`);
-    writeFileSync(file, plot({ title: curve.title, x: curve.x, y }, lines));
+    writeFileSync(file, plot({ title: curve.title, x: curve.x, y: UNITS[curve.figure] }, lines));
     console.log(`written: ${file}`);
   }
 }

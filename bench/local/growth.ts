@@ -1,4 +1,4 @@
-/** `memory://` with more and more bindings, and with longer and longer queues. */
+/** `memory://` with more and more bindings, and stores with longer and longer queues. */
 import { Connection, Exchange, Queue } from 'wakame';
 import { type Budget, repeat, type Sample } from '../lib/sample.ts';
 
@@ -27,29 +27,36 @@ export async function topicBindings(count: number, budget: Budget): Promise<Samp
   });
 }
 
-/** Publishes, takes and acknowledges, with so many messages waiting in the queue. */
-export async function queueLength(count: number, budget: Budget): Promise<Sample> {
-  const connection = await new Connection('memory://bench').connect();
-  const queue = new Queue('bench');
+/** Publishes, takes and acknowledges, with so many messages waiting in a queue of the store at `url`. */
+export async function queueLength(url: string, count: number, budget: Budget): Promise<Sample> {
+  const connection = await new Connection(url).connect();
+  const queue = new Queue(`bench-${process.pid}`, { durable: true });
   await queue.bind(connection).declare();
-  const producer = connection.producer({ routingKey: 'bench' });
-  for (let i = 0; i < count; i++) await producer.publish('x');
+  const producer = connection.producer({ routingKey: queue.name });
+  for (let left = count; left > 0; left -= BATCH) {
+    await Promise.all(Array.from({ length: Math.min(left, BATCH) }, () => producer.publish('x')));
+  }
   let handled = 0;
-  let done: (() => void) | undefined;
+  let done: ((error?: unknown) => void) | undefined;
   const consumer = connection.consumer(queue, {
     prefetch: BATCH,
     onMessage(message) {
       void message.ack();
-      void producer.publish('x');
+      producer.publish('x').catch((error: unknown) => done?.(error));
       if (++handled % BATCH === 0) done?.();
     },
   });
   await consumer.consume();
-  return repeat(budget, async () => {
+  const sample = await repeat(budget, async () => {
     const before = handled;
-    await new Promise<void>((resolve) => {
-      done = resolve;
+    await new Promise<void>((resolve, reject) => {
+      done = (error) => (error === undefined ? resolve() : reject(error));
     });
     return handled - before;
   });
+  await consumer.cancel();
+  await producer.flush();
+  await queue.bind(connection).delete();
+  await connection.close();
+  return sample;
 }
