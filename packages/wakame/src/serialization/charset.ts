@@ -42,6 +42,8 @@ export function decodeText(bytes: Uint8Array, charset: string): string | undefin
 type Decode = (bytes: Uint8Array) => string | undefined;
 
 function decoderFor(charset: string): Decode | undefined {
+  // Nearly all: not worth a search.
+  if (charset === 'utf-8') return decodeUtf8;
   const name = charset.toLowerCase().replace(/[-_ ]/g, '');
   switch (name) {
     case 'utf8':
