@@ -16,13 +16,13 @@ import {
 import { celeryCommands } from '../packages/cli/src/celery.ts';
 import { runHere } from '../packages/cli/test/support/command.ts';
 import { type Bench, eventually, inEachColumn, pack, unpacked } from './support/bench.ts';
-import { CeleryWorker } from './support/celery.ts';
+import { CeleryWorker, celeryEnvironment, celeryFolder } from './support/celery.ts';
 import { cell, type Direction, type Unless } from './support/matrix.ts';
 import { Peer } from './support/peer.ts';
 import { capturePython, runTypeScript } from './support/programs.ts';
 
-const only: Unless = ({ peer, transport }) =>
-  transport.lacks?.fanout ?? (peer === 'current' ? undefined : 'Celery 5.6 needs the current Kombu');
+const only: Unless = ({ peer, lacks }) =>
+  lacks.fanout ?? (peer === 'current' ? undefined : 'Celery 5.6 needs the current Kombu');
 
 inEachColumn('Celery', define, only);
 
@@ -45,11 +45,14 @@ function define(bench: Bench): void {
   beforeAll(async () => {
     for (const name of [queue, nodeQueue]) bench.deleteLater(name);
     listener = await workerEvents(bench.connection, (event) => events.push(event)).consume();
-    worker = new CeleryWorker(column.peer, bench.pythonUrl, queue);
+    worker = new CeleryWorker(column.peer, bench, queue);
     workers = workerMailbox(bench.connection);
     client = new TaskClient(bench.connection);
     python = new Peer(column.peer, 'celery_client.py');
-    await Promise.all([worker.ready(workers), python.call('open', { url: bench.pythonUrl, queue })]);
+    await Promise.all([
+      worker.ready(workers),
+      python.call('open', { url: bench.pythonUrl, options: bench.pythonOptions, queue }),
+    ]);
   });
   afterAll(async () => {
     await worker?.stop();
@@ -186,8 +189,21 @@ function define(bench: Bench): void {
     expect(await python.call('inspect', { command: 'ping', destination })).toEqual({ [hostname]: { ok: 'pong' } });
     expect(await python.call('inspect', { command: 'stats', destination })).toEqual({ [hostname]: { uptime: 1 } });
     // The command itself.
-    const args = ['-m', 'celery', '-b', bench.pythonUrl, 'inspect', 'ping', '-d', hostname, '--json'];
-    expect(JSON.parse(await capturePython(column.peer, args))).toEqual({ [hostname]: { ok: 'pong' } });
+    const args = [
+      '-m',
+      'celery',
+      '--workdir',
+      celeryFolder,
+      '-A',
+      'tasks',
+      'inspect',
+      'ping',
+      '-d',
+      hostname,
+      '--json',
+    ];
+    const said = await capturePython(column.peer, args, celeryEnvironment(bench));
+    expect(JSON.parse(said)).toEqual({ [hostname]: { ok: 'pong' } });
   });
 
   test('both', 'the examples do what they say', async () => {
@@ -228,7 +244,7 @@ function define(bench: Bench): void {
     beforeAll(async () => {
       const own = bench.queueName('cli');
       bench.deleteExchange(own);
-      second = new CeleryWorker(column.peer, bench.pythonUrl, own);
+      second = new CeleryWorker(column.peer, bench, own);
       await second.ready(workers);
     });
     afterAll(() => second?.stop());

@@ -74,7 +74,7 @@ function define(bench: Bench): void {
       const queue = `interop.quorum.${randomUUID().slice(0, 8)}`;
       bench.deleteLater(queue);
       await using connection = new Connection(bench.url);
-      const worker = new CeleryWorker(column.peer, bench.pythonUrl, queue, { CELERY_QUEUE_TYPE: 'quorum' });
+      const worker = new CeleryWorker(column.peer, bench, queue, { CELERY_QUEUE_TYPE: 'quorum' });
       try {
         await worker.ready(workerMailbox(connection));
         const replies = await bench.queue({ durable: false, autoDelete: true });

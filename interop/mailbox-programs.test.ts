@@ -50,13 +50,14 @@ class Program {
 }
 
 // The examples are small: the newest and the oldest Kombu say enough.
-const chosen = columns.filter(({ peer, transport }) => peer !== 'previous' && transport.lacks?.fanout === undefined);
+const chosen = columns.filter(({ peer, lacks }) => peer !== 'previous' && lacks.fanout === undefined);
 
 describe.each(chosen)('the mailbox programs, $key', { timeout: 60_000 }, ({ transport, peer }) => {
-  const url = endpointsOf(transport).node;
+  const { node: url, python, pythonOptions = {} } = endpointsOf(transport);
+  const pythonEnd = [python, '--transport-options', JSON.stringify(pythonOptions)];
 
   test('a node in Python, a client in Node', async () => {
-    const node = new Program(peerPython(peer), [nodePy, url]);
+    const node = new Program(peerPython(peer), [nodePy, ...pythonEnd]);
     expect(await node.line()).toBe('ready');
     const said = await capture(process.execPath, [...runTypeScript, clientTs, url], { timeout: 30_000 });
     expect(said).toBe('python: 1\n');
@@ -67,7 +68,7 @@ describe.each(chosen)('the mailbox programs, $key', { timeout: 60_000 }, ({ tran
   test('a node in Node, a client in Python', async () => {
     const node = new Program(process.execPath, [...runTypeScript, nodeTs, url, 'kitchen']);
     expect(await node.line()).toBe('ready');
-    const replies = JSON.parse(await capturePython(peer, [clientPy, url]));
+    const replies = JSON.parse(await capturePython(peer, [clientPy, ...pythonEnd]));
     expect(replies).toEqual([{ kitchen: 1 }]);
     expect(await node.line()).toBe('Message from Python');
     expect(await node.stop(url, 'kitchen')).toBe(0);

@@ -6,7 +6,7 @@ import { type Bench, eventually, inEachColumn } from './support/bench.ts';
 import { cell, type Direction, type Unless } from './support/matrix.ts';
 import type { Peer } from './support/peer.ts';
 
-const unless: Unless = ({ transport }) => transport.lacks?.fanout;
+const unless: Unless = ({ lacks }) => lacks.fanout;
 
 inEachColumn('Mailboxes', define, unless);
 

@@ -41,15 +41,15 @@ const typedHeaders = {
   ...{ bytes: Buffer.from([0xff, 0xfe]), list: [new Decimal('2')] },
 };
 
-const inJson: Unless = ({ transport, peer }) => {
+const inJson: Unless = ({ transport, peer, lacks }) => {
   if (transport.native) return 'AMQP has types of its own';
-  return transport.lacks?.types ?? (peer === 'old' ? 'Kombu before 5.3 has no typed values in JSON' : undefined);
+  return lacks.types ?? (peer === 'old' ? 'Kombu before 5.3 has no typed values in JSON' : undefined);
 };
 
 const inAmqp: Unless = ({ transport }) => (transport.native ? undefined : 'These are types of AMQP');
 
-const noPriorities: Unless = ({ transport }) => transport.lacks?.priorities;
-const noBindings: Unless = ({ transport }) => transport.lacks?.bindings;
+const noPriorities: Unless = ({ lacks }) => lacks.priorities;
+const noBindings: Unless = ({ lacks }) => lacks.bindings;
 
 inEachColumn('Messages', (bench) => {
   const { column } = bench;

@@ -3,6 +3,7 @@
     CELERY_BROKER_URL=amqp://guest:guest@localhost:5672// celery -A tasks worker --task-events
 """
 
+import json
 import os
 
 from celery import Celery
@@ -11,6 +12,8 @@ app = Celery('tasks', backend='rpc://')
 app.conf.update(
     # Celery's own variable names the broker; RabbitMQ on this machine is its default.
     broker_url=os.environ.get('CELERY_BROKER_URL', 'amqp://guest:guest@localhost:5672//'),
+    # Of some brokers the URL does not say all: {"data_folder_in": "/srv/messages", ...}
+    broker_transport_options=json.loads(os.environ.get('CELERY_BROKER_TRANSPORT_OPTIONS', '{}')),
     task_default_queue=os.environ.get('CELERY_QUEUE', 'celery'),
     # What this application sends to tasks called js.* is for Node.
     task_routes={'js.*': {'queue': os.environ.get('NODE_QUEUE', 'node-tasks')}},

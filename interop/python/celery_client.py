@@ -7,9 +7,10 @@ from values import pack, unpack
 
 
 class Client:
-    def open(self, url, queue):
+    def open(self, url, queue, options=None):
         self.app = Celery('client', broker=url, backend='rpc://')
         self.app.conf.task_default_queue = queue
+        self.app.conf.broker_transport_options = options or {}
 
     def call(self, task, args=None, kwargs=None, timeout=15, **options):
         """The result of a task; raises what it raised."""

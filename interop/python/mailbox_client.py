@@ -2,6 +2,7 @@
 
     python mailbox_client.py URL COMMAND [ARGUMENTS as JSON] [--namespace testMailbox] [--type fanout]
         [--destination NAME ...] [--pattern PATTERN --matcher glob] [--limit N] [--timeout SECONDS] [--no-reply]
+        [--transport-options JSON]
 
 Prints the replies as a line of JSON.
 """
@@ -25,9 +26,10 @@ def main():
     parser.add_argument("--limit", type=int)
     parser.add_argument("--timeout", type=float, default=1)
     parser.add_argument("--no-reply", dest="reply", action="store_false")
+    parser.add_argument("--transport-options", type=json.loads, default={})
     options = parser.parse_args()
 
-    with Connection(options.url) as connection:
+    with Connection(options.url, transport_options=options.transport_options) as connection:
         mailbox = pidbox.Mailbox(options.namespace, type=options.type)
         replies = mailbox(connection)._broadcast(
             options.command,

@@ -1,6 +1,7 @@
 """A mailbox node, by Kombu: the Python half of examples/mailbox/node.ts.
 
     python mailbox_node.py URL [--namespace testMailbox] [--type fanout] [--hostname NAME]
+        [--transport-options JSON]
 
 Prints `ready` when it listens, then what it is told to print. Commands:
 
@@ -11,6 +12,7 @@ Prints `ready` when it listens, then what it is told to print. Commands:
 """
 
 import argparse
+import json
 import socket
 
 from kombu import Connection, pidbox
@@ -22,10 +24,11 @@ def main():
     parser.add_argument("--namespace", default="testMailbox")
     parser.add_argument("--type", default="fanout", choices=("direct", "fanout"))
     parser.add_argument("--hostname", default="python")
+    parser.add_argument("--transport-options", type=json.loads, default={})
     options = parser.parse_args()
 
     state = {"printed": 0, "running": True}
-    with Connection(options.url) as connection:
+    with Connection(options.url, transport_options=options.transport_options) as connection:
         mailbox = pidbox.Mailbox(options.namespace, type=options.type)
         node = mailbox(connection).Node(options.hostname, state=state)
         node.channel = connection.channel()

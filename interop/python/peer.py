@@ -89,6 +89,9 @@ class Peer:
             producer.publish(
                 unpack(body), routing_key=routing_key, headers=unpack(headers) if headers is not None else None,
                 declare=declare, **options)
+        if self.connection.transport.driver_type == 'filesystem':
+            # Kombu's names of files tell the millisecond. The messages of one have no order.
+            time.sleep(0.002)
         return returned
 
     # -- delayed delivery by RabbitMQ itself, as Celery uses it

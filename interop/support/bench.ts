@@ -44,6 +44,11 @@ export class Bench {
     return this.#ends.python;
   }
 
+  /** Options of Kombu's transport that Python needs besides. */
+  get pythonOptions(): Readonly<Record<string, unknown>> {
+    return this.#ends.pythonOptions ?? {};
+  }
+
   get connection(): Connection {
     if (this.#connection === undefined) throw new Error('not connected yet');
     return this.#connection;
@@ -62,7 +67,7 @@ export class Bench {
 
   /** A further Python process. */
   another(): Promise<Peer> {
-    return Peer.connect(this.column.peer, this.pythonUrl, this.#ends.pythonOptions);
+    return Peer.connect(this.column.peer, this.pythonUrl, this.pythonOptions);
   }
 
   async close(): Promise<void> {

@@ -8,7 +8,22 @@ import type { Mailbox } from 'wakame';
 import { type PeerName, peerPython } from '../../scripts/lib/peers/index.ts';
 import { root } from '../../scripts/setup.mjs';
 
-const environment = { PYTHONUNBUFFERED: '1', PYTHONDONTWRITEBYTECODE: '1' };
+/** Where the application of examples/celery is. */
+export const celeryFolder = join(root, 'examples', 'celery');
+
+/** Where Python connects. */
+export interface PythonEnd {
+  readonly pythonUrl: string;
+  readonly pythonOptions: Readonly<Record<string, unknown>>;
+}
+
+/** Tells that application where its broker is. */
+export function celeryEnvironment({ pythonUrl, pythonOptions }: PythonEnd): Readonly<Record<string, string>> {
+  return {
+    ...{ PYTHONUNBUFFERED: '1', PYTHONDONTWRITEBYTECODE: '1' },
+    ...{ CELERY_BROKER_URL: pythonUrl, CELERY_BROKER_TRANSPORT_OPTIONS: JSON.stringify(pythonOptions) },
+  };
+}
 
 export class CeleryWorker {
   /** Its name: `worker-…@interop`. */
@@ -18,15 +33,15 @@ export class CeleryWorker {
   readonly #exited: Promise<unknown>;
   #log = '';
 
-  constructor(peer: PeerName, url: string, queue: string, settings: Readonly<Record<string, string>> = {}) {
+  constructor(peer: PeerName, end: PythonEnd, queue: string, settings: Readonly<Record<string, string>> = {}) {
     this.queue = queue;
     this.hostname = `worker-${randomUUID().slice(0, 8)}@interop`;
     // Its other pools lose an event now and then, when two threads touch the buffer of events at once.
     const options = ['--hostname', this.hostname, '--pool', 'solo', '--task-events'];
     const quiet = ['--without-gossip', '--without-mingle', '--loglevel', 'INFO'];
     this.#child = spawn(peerPython(peer), ['-m', 'celery', '-A', 'tasks', 'worker', ...options, ...quiet], {
-      cwd: join(root, 'examples', 'celery'),
-      env: { ...process.env, ...environment, CELERY_BROKER_URL: url, CELERY_QUEUE: queue, ...settings },
+      cwd: celeryFolder,
+      env: { ...process.env, ...celeryEnvironment(end), CELERY_QUEUE: queue, ...settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {

@@ -1,5 +1,5 @@
 /** The columns of the matrix: each transport with each generation of Python packages. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { brokerUrl } from '../../scripts/lib/brokers/environment.ts';
@@ -10,23 +10,30 @@ export interface Transport {
   /** As in `brokerUrl`. */
   readonly name: string;
   readonly title: string;
-  /** The Python package that speaks to it. */
-  readonly client: { readonly distribution: string; readonly title: string };
+  /** The Python package that speaks to it; undefined when it takes none. */
+  readonly client?: { readonly distribution: string; readonly title: string };
   /** Whether its messages are AMQP's own, or Kombu's envelope in a store. */
   readonly native: boolean;
   readonly peers: readonly PeerName[];
   /** Where the two sides connect, when not both where the URL of the broker says. */
   readonly ends?: () => Endpoints;
   /** What Kombu has elsewhere and not here, with the reason that the page gives. */
-  readonly lacks?: Readonly<Partial<Record<KombuFeature, string>>>;
+  readonly lacks?: Lacks;
+  /** What an older Kombu lacks besides. */
+  readonly lacksWhenOld?: Lacks;
   /** Where the survivor soon gives up the other side, which has taken a message and is gone: ends that harm nobody else. */
   readonly impatient?: (ends: Endpoints, survivor: Side) => Endpoints;
 }
 
 export type Side = 'Node' | 'Python';
 
-/** `flag`: that a message which came back says so. `hold`: that a message taken is held, not gone. `types`: more than JSON's in an envelope. */
-export type KombuFeature = 'bindings' | 'fanout' | 'priorities' | 'flag' | 'hold' | 'types';
+/**
+ * `flag`: that a message which came back says so. `hold`: that a message taken is held, not gone. `removal`: that a message taken does not
+ * count any more. `types`: more than JSON's in an envelope.
+ */
+export type KombuFeature = 'bindings' | 'fanout' | 'priorities' | 'flag' | 'hold' | 'removal' | 'types';
+
+type Lacks = Readonly<Partial<Record<KombuFeature, string>>>;
 
 /** Where the two sides of a test connect. */
 export interface Endpoints {
@@ -40,6 +47,8 @@ export interface Column {
   readonly key: string;
   readonly transport: Transport;
   readonly peer: PeerName;
+  /** What Kombu has in other columns and not in this one, with the reason. */
+  readonly lacks: Lacks;
   /** `Kombu 5.6.2, py-amqp 5.4.0` */
   readonly versions: string;
 }
@@ -55,6 +64,7 @@ const onDatabase = {
     flag: 'Kombu does not see on a database that a message came back',
     types: 'Kombu has no typed values in the envelopes of a database',
     hold: 'What Kombu takes on a database it takes for good',
+    removal: 'Kombu leaves the rows of what it took',
   },
   impatient: ({ node, python }: Endpoints) => ({ node: `${node}?lease=1`, python }),
 } satisfies Partial<Transport>;
@@ -84,6 +94,24 @@ const transports: readonly Transport[] = [
     },
   },
   {
+    name: 'filesystem',
+    title: 'the file system',
+    native: false,
+    peers: ['current', 'old'],
+    lacks: {
+      priorities: 'Kombu has no priorities in the file system',
+      flag: 'Kombu does not see in the file system that a message came back',
+      hold: 'What Kombu takes from the file system it takes for good',
+    },
+    lacksWhenOld: {
+      bindings: 'Kombu before 5.3 keeps bindings to its process in the file system',
+      fanout: 'Kombu before 5.3 has no fanout in the file system, and without it no mailboxes',
+    },
+    ends: () => inFolders('patient'),
+    // Whoever sweeps goes by the age of what is held: the impatient have folders of their own.
+    impatient: () => inFolders('impatient', { lease: '1' }),
+  },
+  {
     ...onDatabase,
     name: 'sqlite',
     title: 'SQLite',
@@ -109,6 +137,19 @@ function at(url: string): Endpoints {
   return { node: url, python: url };
 }
 
+/** Folders of that name, for messages both ways and for control. */
+function inFolders(name: string, options: Readonly<Record<string, string>> = {}): Endpoints {
+  const data = join(folder(), name, 'data');
+  // They are made by whoever sets the two sides up.
+  mkdirSync(data, { recursive: true });
+  const folders = { data_folder_in: data, data_folder_out: data, control_folder: join(folder(), name, 'control') };
+  return {
+    node: `filesystem://?${new URLSearchParams({ ...folders, fsync: 'false', ...options })}`,
+    python: 'filesystem://',
+    pythonOptions: { ...folders, polling_interval: 0.02 },
+  };
+}
+
 let made: string | undefined;
 
 /** A folder of this process's own. */
@@ -127,9 +168,14 @@ export const columns: readonly Column[] = transports.flatMap((transport) =>
     key: `${transport.name} ${peer}`,
     transport,
     peer,
-    versions: `Kombu ${peerVersion(peer, 'kombu')}, ${transport.client.title} ${peerVersion(peer, transport.client.distribution)}`,
+    lacks: { ...transport.lacks, ...(peer === 'old' ? transport.lacksWhenOld : undefined) },
+    versions: [`Kombu ${peerVersion(peer, 'kombu')}`, ...clientVersion(transport, peer)].join(', '),
   })),
 );
+
+function clientVersion({ client }: Transport, peer: PeerName): readonly string[] {
+  return client === undefined ? [] : [`${client.title} ${peerVersion(peer, client.distribution)}`];
+}
 
 const rabbitmq = transports.find(({ name }) => name === 'rabbitmq')!;
 
@@ -138,6 +184,7 @@ export const osloColumns: readonly Column[] = (['oslo', 'oslo-old'] as const).ma
   key: `rabbitmq ${peer}`,
   transport: rabbitmq,
   peer,
+  lacks: {},
   versions: `oslo.messaging ${peerVersion(peer, 'oslo.messaging')}, Kombu ${peerVersion(peer, 'kombu')}, py-amqp ${peerVersion(peer, 'amqp')}`,
 }));
 
@@ -146,6 +193,7 @@ export const mitakaColumn: Column = {
   key: 'rabbitmq mitaka',
   transport: rabbitmq,
   peer: 'old',
+  lacks: {},
   versions: `the messages of Mitaka's oslo.messaging, by Kombu ${peerVersion('old', 'kombu')}`,
 };
 

@@ -74,7 +74,7 @@ export class Peer implements AsyncDisposable {
   }
 
   /** A process that is connected. */
-  static async connect(name: PeerName, url: string, options?: Record<string, unknown>): Promise<Peer> {
+  static async connect(name: PeerName, url: string, options?: Readonly<Record<string, unknown>>): Promise<Peer> {
     const peer = new Peer(name);
     await peer.call('open', { url, options });
     return peer;

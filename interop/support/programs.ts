@@ -10,6 +10,11 @@ export const runTypeScript: readonly string[] = [
 ];
 
 /** Runs Python to its end, and gives what it printed. */
-export function capturePython(peer: PeerName, args: readonly string[]): Promise<string> {
-  return capture(peerPython(peer), args, { env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' }, timeout: 30_000 });
+export function capturePython(
+  peer: PeerName,
+  args: readonly string[],
+  settings: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const env = { ...process.env, PYTHONDONTWRITEBYTECODE: '1', ...settings };
+  return capture(peerPython(peer), args, { env, timeout: 30_000 });
 }

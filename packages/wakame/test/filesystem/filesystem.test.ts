@@ -54,6 +54,7 @@ test.each([
   [{ lease: 0 }, 'lease'],
   [{ read_timeout: 'soon' }, 'read_timeout'],
   [{ body_encoding: 'ascii' }, 'body_encoding'],
+  [{ implicit_queues: 'sometimes' }, 'implicit_queues'],
   [{ data_folder: 'data' }, 'data_folder_in'],
 ])('%o is refused, and the option named', async (options, name) => {
   const connect = async () => new Store().connect(options).connect();
@@ -174,6 +175,29 @@ test('a queue is counted as it is now, in a large folder, too', async () => {
   // As another process does it.
   for (const name of names) rmSync(name);
   expect(await count()).toBe(0);
+});
+
+test('kombu#294: the answer to a caller whose queue leaves no trace is kept for a day', async () => {
+  const store = new Store();
+  const answer = { correlationId: '1', mandatory: true };
+  const publish = (routingKey: string, options: object, implicit_queues?: string) =>
+    store
+      .connect(implicit_queues === undefined ? {} : { implicit_queues })
+      .producer()
+      .publish('text', { routingKey, mandatory: true, ...options });
+  await publish('reply.of.python', answer);
+  const [file = ''] = store.messages;
+  const day = Number(/_e(\d+)\.reply\.of\.python\.msg$/.exec(file)?.[1]) - Date.now();
+  expect(day).toBeGreaterThan(86_300_000);
+  expect(day).toBeLessThanOrEqual(86_400_000);
+  // Not what is no answer, nor what no file can be called after.
+  const lost = { code: 'UNROUTABLE' };
+  await expect(publish('nowhere', {})).rejects.toMatchObject(lost);
+  await expect(publish('n'.repeat(141), answer)).rejects.toMatchObject(lost);
+  await expect(publish('', answer)).rejects.toMatchObject(lost);
+  await expect(publish('reply.too', answer, 'never')).rejects.toMatchObject(lost);
+  await publish('made', {}, 'always');
+  expect(store.messages.filter((name) => name !== file)).toEqual([expect.stringMatching(/^\d+_[^_]*\.made\.msg$/)]);
 });
 
 test('names that files cannot have', async () => {

@@ -180,6 +180,11 @@ function fromFile(text: string): string {
 /** Longest name of a queue in bytes: that of a file has 255, and ours put before it when, and by which request, it was taken. */
 export const MOST_NAME = 140;
 
+/** Whether a queue may have that name without having been declared. */
+export function isQueueName(name: string): boolean {
+  return name !== '' && Buffer.byteLength(inFile(name)) <= MOST_NAME && name.search(STAND_INS) < 0;
+}
+
 /** Throws INVALID_ARGUMENT for a name that no file can have. */
 export function checkQueueName(name: string): void {
   if (Buffer.byteLength(inFile(name)) > MOST_NAME) {

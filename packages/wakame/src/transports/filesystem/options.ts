@@ -15,6 +15,7 @@ export const FILESYSTEM_OPTIONS = [
   'read_timeout',
   'fsync',
   'body_encoding',
+  'implicit_queues',
 ] as const;
 
 export const DURATION_OPTIONS = ['lease', 'read_timeout'] as const;
@@ -33,6 +34,8 @@ export interface FilesystemOptions {
   /** A publish is confirmed when the disk has it. */
   readonly fsync: boolean;
   readonly bodyEncoding: 'base64' | 'utf-8';
+  /** Which queues that nobody is known to have are made by publishing to them: those that wait for an answer, all, or none. */
+  readonly implicitQueues: 'replies' | 'always' | 'never';
 }
 
 /** What a driver has before it is opened. */
@@ -62,6 +65,7 @@ export function filesystemOptions(parameters: OpenDriver['parameters']): Filesys
     timeout: duration('read_timeout', given.read_timeout, 0.05) ?? 10_000,
     fsync: flag('fsync', given.fsync, true),
     bodyEncoding: encoding === undefined ? 'base64' : checkOneOf('body_encoding', encoding, ['base64', 'utf-8']),
+    implicitQueues: checkOneOf('implicit_queues', given.implicit_queues ?? 'replies', ['replies', 'always', 'never']),
   };
 }
 

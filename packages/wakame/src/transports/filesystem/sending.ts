@@ -1,8 +1,11 @@
 import type { Outbound, QueueOptions, SendResult } from '../virtual/driver.js';
 import type { Incarnation } from './incarnation.js';
 import type { Draft } from './messages.js';
-import { stampNow } from './names.js';
+import { isQueueName, remarked, stampNow } from './names.js';
 import { hasExpired, inServingOrder } from './taking.js';
+
+/** An answer to a queue that nobody is known to have lives so long, in milliseconds: as Celery's results. */
+const REPLY_TIME = 86_400_000;
 
 /** What was found out about queues, and the messages as they were written. */
 interface Prepared {
@@ -49,22 +52,21 @@ export class Sending {
     const queues = [...new Set(messages.map(({ queue }) => queue))];
     const standing = await this.#standing(queues);
     const declared = new Set(queues.filter((queue) => this.#isDeclared(queue)));
-    const results = messages.map(({ queue }): SendResult => (standing.has(queue) ? 'stored' : 'missing'));
-    const [wanted, unwanted] = [
-      drafts.filter((_, i) => results[i] === 'stored'),
-      drafts.filter((_, i) => results[i] !== 'stored'),
-    ];
-    await files.discard(unwanted);
+    const wanted = drafts.map((draft, i) =>
+      standing.has(draft.name.queue) ? draft : this.#implicit(draft, messages[i] as Outbound),
+    );
+    const results = wanted.map((draft): SendResult => (draft === undefined ? 'missing' : 'stored'));
+    await files.discard(drafts.filter((_, i) => results[i] !== 'stored'));
     if (queues.some((queue) => isLimited(options.get(queue)))) {
-      await locks.alone(() => this.#publishLimited(drafts, results, options));
-    } else await files.publish(wanted);
+      await locks.alone(() => this.#publishLimited(wanted, results, options));
+    } else await files.publish(wanted.filter((draft) => draft !== undefined));
 
     // A queue deleted meanwhile must not have messages when it is declared anew. (Of one that was never declared nobody could tell.)
-    const left = new Set([...standing].filter((queue) => !declared.has(queue) || this.#isDeclared(queue)));
-    for (const [i, draft] of drafts.entries()) {
+    const deleted = new Set([...declared].filter((queue) => !this.#isDeclared(queue)));
+    for (const [i, draft] of wanted.entries()) {
+      if (draft === undefined || results[i] !== 'stored') continue;
       const { queue, expiresAt } = draft.name;
-      if (results[i] !== 'stored') continue;
-      if (!left.has(queue)) {
+      if (deleted.has(queue)) {
         files.retract(draft);
         results[i] = 'missing';
       }
@@ -77,6 +79,18 @@ export class Sending {
   #isDeclared(queue: string): boolean {
     const declared = this.#incarnation.queues.get(queue);
     return declared !== undefined && declared !== 'over';
+  }
+
+  /** What becomes of a message to a queue that nobody is known to have; undefined: nothing. */
+  #implicit(draft: Draft, { message }: Outbound): Draft | undefined {
+    const { name, dueAt = Date.now() } = draft;
+    const { queues, options } = this.#incarnation;
+    const { implicitQueues } = options;
+    if (implicitQueues === 'never' || !isQueueName(name.queue) || queues.get(name.queue) === 'over') return undefined;
+    if (implicitQueues === 'always') return draft;
+    // Of a queue that waits for an answer, empty and bound to nothing, Python leaves no trace at all.
+    if (message.exchange !== '' || message.properties.correlationId === undefined) return undefined;
+    return { ...draft, name: remarked(name, { expiresAt: name.expiresAt ?? dueAt + REPLY_TIME }) };
   }
 
   /** Those that exist. A queue that was never declared through us may do so by its messages. */
@@ -96,14 +110,14 @@ export class Sending {
 
   /** One after the other, each counted. For who has the lock: nobody else adds to a limited queue meanwhile. */
   async #publishLimited(
-    drafts: readonly Draft[],
+    drafts: readonly (Draft | undefined)[],
     results: SendResult[],
     options: ReadonlyMap<string, QueueOptions | undefined>,
   ): Promise<void> {
     const { messages: files, listing } = this.#incarnation;
     await listing.refresh();
     for (const [i, draft] of drafts.entries()) {
-      if (results[i] !== 'stored') continue;
+      if (draft === undefined) continue;
       const rules = options.get(draft.name.queue);
       if (!isLimited(rules) || draft.dueAt !== undefined) {
         await files.publish([draft]);
