@@ -9,6 +9,7 @@ import { delayCases, maxLengthCases, messageTtlCases, priorityCases, queueTtlCas
 import { tableCases } from './contract/table.js';
 
 export type { DriverUnderTest } from './contract/bench.js';
+export { behindProxy } from './contract/fragile.js';
 
 const cases = [
   queueCases,

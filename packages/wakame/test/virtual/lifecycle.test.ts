@@ -80,6 +80,28 @@ describe('opening', () => {
     expect(memoryBroker(broker).connectionCount).toBe(0);
   });
 
+  test.each(['before', 'after'])(
+    'a loss told %s the opening is done, and not yet seen to be, is its failure',
+    async (when) => {
+      class BriefDriver extends MemoryDriver {
+        override async open(options: OpenDriver): Promise<void> {
+          await super.open(options);
+          if (when === 'before') options.lost(new Error('gone at once'));
+          else queueMicrotask(() => options.lost(new Error('gone at once')));
+        }
+      }
+      const broker = freshBroker();
+      const told: unknown[] = [];
+      const tell = (error?: unknown) => told.push(error);
+      const transport = moduleOf(() => new BriefDriver()).createTransport();
+      const events = { onClose: tell, onBlocked: () => {}, onUnblocked: () => {}, onProblem: tell };
+      await expect(transport.open(parametersOf(broker), events)).rejects.toThrow('gone at once');
+      await settled();
+      expect([told, memoryBroker(broker).connectionCount]).toEqual([[], 0]);
+      await transport.dispose();
+    },
+  );
+
   test('a transport that is disposed of while it opens does not stay open', async () => {
     const broker = freshBroker();
     const transport = moduleOf(() => new RemoteDriver()).createTransport();

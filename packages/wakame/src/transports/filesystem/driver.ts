@@ -53,25 +53,8 @@ export class FilesystemDriver implements Driver {
 
   async open(options: OpenDriver): Promise<void> {
     this.#options = options;
-    let early: { readonly error: unknown } | undefined;
-    let opened: Incarnation | undefined;
-    const incarnation = await Incarnation.open(options, (error) => {
-      if (opened === undefined) early = { error };
-      else if (this.#current === opened) {
-        this.#current = undefined;
-        options.lost(error);
-      }
-    });
-    const former = [...this.#attached.values()];
-    try {
-      if (former.length > 0) await incarnation.run(() => incarnation.queues.detach(options.holder.id, former));
-      if (early !== undefined) throw (early as { readonly error: unknown }).error;
-    } catch (error) {
-      await incarnation.close(async () => undefined);
-      throw error;
-    }
+    const incarnation = await Incarnation.open(options, [...this.#attached.values()]);
     this.#attached.clear();
-    opened = incarnation;
     this.#features = featuresOf(incarnation.options.lease);
     this.#current = incarnation;
     this.#former = incarnation;
@@ -81,7 +64,7 @@ export class FilesystemDriver implements Driver {
     const incarnation = this.#current;
     const options = this.#options;
     this.#current = undefined;
-    if (incarnation === undefined || options === undefined) return;
+    if (!incarnation?.isOpen || options === undefined) return;
     await incarnation.close(async () => {
       const { id } = options.holder;
       if (this.#attached.size > 0) await incarnation.queues.detach(id, [...this.#attached.values()]);
@@ -293,8 +276,8 @@ export class FilesystemDriver implements Driver {
   }
 
   get #open(): Incarnation {
-    if (this.#current === undefined) throw new RecoverableConnectionError('filesystem: the connection is closed');
-    return this.#current;
+    if (this.#current?.isOpen) return this.#current;
+    throw new RecoverableConnectionError('filesystem: the connection is closed');
   }
 
   async #run<T>(action: (incarnation: Incarnation) => Promise<T>): Promise<T> {

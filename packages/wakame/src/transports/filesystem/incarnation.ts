@@ -1,5 +1,6 @@
 import { RecoverableConnectionError } from '../../errors.js';
-import type { OpenDriver, QueueOptions } from '../virtual/driver.js';
+import { Life } from '../../util/life.js';
+import type { ConsumerRecord, OpenDriver, QueueOptions } from '../virtual/driver.js';
 import { Alarm } from './alarm.js';
 import { isLoss } from './classify.js';
 import { loadFlock } from './flock.js';
@@ -31,36 +32,38 @@ export class Incarnation {
   readonly watcher: Watcher;
   readonly alarm: Alarm;
   readonly #turns = new Turns();
-  readonly #lost: (error: unknown) => void;
-  #end: { readonly error: unknown } | undefined;
+  readonly #life: Life;
 
-  static async open(driver: OpenDriver, lost: (error: unknown) => void): Promise<Incarnation> {
+  /** @param former Consumers of the incarnation before, which was lost. */
+  static async open(driver: OpenDriver, former: readonly ConsumerRecord[]): Promise<Incarnation> {
     const options = filesystemOptions(driver.parameters);
     const layout = await makeLayout(options);
     const flock = await loadFlock();
     driver.signal?.throwIfAborted();
-    const incarnation = new Incarnation(driver, options, layout, flock, lost);
+    const incarnation = new Incarnation(driver, options, layout, flock);
+    const { id, name } = driver.holder;
     try {
-      incarnation.holders.live(driver.holder.id, driver.holder.name);
+      incarnation.holders.live(id, name);
       incarnation.messages.open();
+      if (former.length > 0) await incarnation.run(() => incarnation.queues.detach(id, former));
+      incarnation.#life.opened();
       return incarnation;
     } catch (error) {
-      incarnation.listing.close();
+      await incarnation.close(async () => undefined);
       throw error;
     }
   }
 
   private constructor(
-    { holder, problem, due }: OpenDriver,
+    { holder, problem, due, lost }: OpenDriver,
     options: FilesystemOptions,
     layout: Layout,
     flock: Awaited<ReturnType<typeof loadFlock>>,
-    lost: (error: unknown) => void,
   ) {
     this.options = options;
     this.layout = layout;
     this.hasFlock = flock !== undefined;
-    this.#lost = lost;
+    this.#life = new Life(lost, () => this.#stop());
     // A little before those who wait for the answer give up: as a loss, after which it is tried again.
     this.locks = new Locks(layout.own, flock, options.timeout * 0.9);
     this.holders = new Holders(layout.holders, options.lease);
@@ -90,11 +93,11 @@ export class Incarnation {
   /** Does it after all that was begun before. A failure that is none of its own ends the incarnation. */
   run<T>(action: () => Promise<T>): Promise<T> {
     return this.#turns.run(async () => {
-      if (this.#end !== undefined) throw this.#end.error;
+      this.#life.check();
       try {
         return await action();
       } catch (error) {
-        if (isLoss(error)) this.#lose(error);
+        if (isLoss(error)) this.#life.lose(error);
         throw error;
       }
     });
@@ -122,8 +125,13 @@ export class Incarnation {
     return declared === 'over' ? undefined : declared?.options;
   }
 
+  get isOpen(): boolean {
+    return this.#life.isOpen;
+  }
+
   /** Nothing more is done than what was begun. */
   async close(last: () => Promise<void>): Promise<void> {
+    this.#life.leave();
     this.watcher.stop();
     this.alarm.stop();
     try {
@@ -131,17 +139,13 @@ export class Incarnation {
     } catch {
       // What was to be done happens when the holder is found dead.
     }
-    this.listing.close();
-    this.#end ??= { error: new RecoverableConnectionError('filesystem: the connection is closed') };
+    this.#life.end(new RecoverableConnectionError('filesystem: the connection is closed'));
   }
 
-  #lose(error: unknown): void {
-    if (this.#end !== undefined) return;
-    this.#end = { error };
+  #stop(): void {
     this.listing.close();
     this.watcher.stop();
     this.alarm.stop();
-    this.#lost(error);
   }
 
   #look(queues: ReadonlySet<string>): Promise<readonly string[]> {

@@ -1,4 +1,5 @@
 import { type MessagingError, NotSupportedError, RecoverableConnectionError } from '../../errors.js';
+import { noop } from '../../util/noop.js';
 import type {
   AttachResult,
   ConsumerRecord,
@@ -103,11 +104,7 @@ export class RedisDriver implements Driver {
     this.#session?.close();
     this.#session = undefined;
     const settings = redisSettings(options.parameters, this.#defaultLease);
-    const session = await Session.open(settings, options, (error) => {
-      if (this.#session !== session) return;
-      this.#session = undefined;
-      options.lost(error);
-    });
+    const session = await Session.open(settings, options);
     this.features = {
       ...this.features,
       lease: settings.lease,
@@ -115,20 +112,19 @@ export class RedisDriver implements Driver {
     };
     this.#last = options;
     this.#session = session;
-    session.begin();
   }
 
   async close(): Promise<void> {
     const session = this.#session;
-    if (session === undefined) return;
     this.#session = undefined;
+    if (!session?.isOpen) return;
     if (!(await session.leave())) this.#last = undefined;
   }
 
   async retire(): Promise<void> {
     const session = this.#session;
     this.#session = undefined;
-    if (session !== undefined) await session.retire();
+    if (session?.isOpen) await session.retire();
     else if (this.#last !== undefined) await this.#retireAlone(this.#last);
     this.#last = undefined;
   }
@@ -138,7 +134,7 @@ export class RedisDriver implements Driver {
     try {
       const settings = redisSettings(options.parameters, this.#defaultLease);
       const signal = AbortSignal.timeout(Math.min(1000, settings.connectTimeout));
-      const session = await Session.open(settings, { ...options, signal }, () => undefined);
+      const session = await Session.open(settings, { ...options, lost: noop, signal });
       await session.retire();
     } catch {
       // The store is not to be reached: others will find the leases lapsed.
@@ -406,8 +402,8 @@ export class RedisDriver implements Driver {
   }
 
   get #open(): Session {
-    if (this.#session === undefined) throw new RecoverableConnectionError('the connection to Redis is gone');
-    return this.#session;
+    if (this.#session?.isOpen) return this.#session;
+    throw new RecoverableConnectionError('the connection to Redis is gone');
   }
 }
 

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { RecoverableConnectionError } from '../../errors.js';
+import { Life } from '../../util/life.js';
 import { LONGEST_TIMER } from '../../util/timer.js';
 import type { Holder, OpenDriver } from '../virtual/driver.js';
 import { isLossOf } from './classify.js';
@@ -46,8 +48,7 @@ export class Session {
   readonly problem: (error: unknown) => void;
   readonly #scripts: Scripts;
   readonly #due: () => void;
-  readonly #lost: (error: unknown) => void;
-  #state: 'open' | 'ended' = 'open';
+  readonly #life: Life;
   /** How many holders the server knows of. */
   #holders = 1;
   /** When, by our clock, the holder has to give its next sign of life. */
@@ -67,15 +68,14 @@ export class Session {
     settings: RedisSettings,
     scripts: Scripts,
     links: Links,
-    { holder, due, problem }: OpenDriver,
-    lost: (error: unknown) => void,
+    { holder, due, problem, lost }: OpenDriver,
   ) {
     this.settings = settings;
     this.holder = holder;
     this.links = links;
     this.#scripts = scripts;
     this.#due = due;
-    this.#lost = lost;
+    this.#life = new Life(lost, () => this.#closeLinks());
     this.problem = problem;
     const run = (name: ScriptName, args: (string | number)[]) => this.run(name, args);
     this.fanout = new Fanout({
@@ -106,14 +106,15 @@ export class Session {
   }
 
   /** Connects and tells the server of the holder. Rejects with a typed error. */
-  static async open(settings: RedisSettings, options: OpenDriver, lost: (error: unknown) => void): Promise<Session> {
+  static async open(settings: RedisSettings, options: OpenDriver): Promise<Session> {
     const scripts = new Scripts(settings);
     const links = await connect(settings, options.signal);
     try {
       await scripts.load(links.commands);
-      const session = new Session(settings, scripts, links, options, lost);
+      const session = new Session(settings, scripts, links, options);
       await session.#start();
       options.signal?.throwIfAborted();
+      session.#begin();
       return session;
     } catch (error) {
       links.commands.close();
@@ -133,21 +134,16 @@ export class Session {
     news.client.on('pmessageBuffer', (pattern: Buffer, _channel: Buffer, message: Buffer) => {
       this.fanout.heard(pattern.toString(), message.toString());
     });
-    this.#holders = Number(await this.#scripts.run(commands, 'OPEN', [this.holder.id, this.#life]));
-    this.#lifeDueAt = performance.now() + this.#life / 3;
+    this.#holders = Number(await this.#scripts.run(commands, 'OPEN', [this.holder.id, this.#lifetime]));
+    this.#lifeDueAt = performance.now() + this.#lifetime / 3;
   }
 
-  /** From now on a loss is told, and what has to be done from time to time is. */
-  begin(): void {
+  /** From now on a loss is told, and what has to be done from time to time is. Throws a loss that came before. */
+  #begin(): void {
     const { commands, news } = this.links;
-    try {
-      commands.watch((error) => this.#end(error));
-      news.watch((error) => this.#end(error));
-    } catch (error) {
-      // It ended before anybody could be told.
-      queueMicrotask(() => this.#end(error));
-      return;
-    }
+    commands.watch((error) => this.#life.lose(error));
+    news.watch((error) => this.#life.lose(error));
+    this.#life.opened();
     this.#scheduleHealth();
     this.#scheduleSweep(this.#jittered(this.#sweepInterval));
     const refresh = Math.min(SHOWN, this.settings.visibilityTimeout / 4);
@@ -170,7 +166,7 @@ export class Session {
   }
 
   #failed(error: unknown): void {
-    if (isLossOf(error)) queueMicrotask(() => this.#end(error));
+    if (isLossOf(error)) queueMicrotask(() => this.#life.lose(error));
   }
 
   get #wakeChannel(): string {
@@ -191,7 +187,7 @@ export class Session {
   }
 
   /** Milliseconds that a holder without a sign of life counts as alive. */
-  get #life(): number {
+  get #lifetime(): number {
     return Math.ceil(this.#interval * 3);
   }
 
@@ -202,7 +198,7 @@ export class Session {
     const calls: Promise<unknown>[] = [];
     for (let at = 0; at === 0 || at < leases.length; at += BATCH) {
       const args = leases.slice(at, at + BATCH).flatMap(({ field, queue }) => [field, queue]);
-      calls.push(this.run('EXTEND', [this.holder.id, this.settings.lease, this.#life, ...args]));
+      calls.push(this.run('EXTEND', [this.holder.id, this.settings.lease, this.#lifetime, ...args]));
     }
     const answers = (await Promise.all(calls)) as number[][];
     this.#holders = answers.at(-1)?.at(-1) ?? this.#holders;
@@ -225,7 +221,7 @@ export class Session {
         if (seen < BATCH) return;
       }
     } catch (error) {
-      if (this.#state === 'open') this.problem(error);
+      if (this.#life.isOpen) this.problem(error);
     }
   }
 
@@ -274,7 +270,7 @@ export class Session {
 
   /** At the latest in so many milliseconds. */
   #scheduleSweep(ms: number): void {
-    if (this.#state !== 'open') return;
+    if (!this.#life.isOpen) return;
     const at = performance.now() + ms;
     if (at >= this.#sweepAt) return;
     this.#sweepAt = at;
@@ -324,7 +320,7 @@ export class Session {
   /** A peer that is gone without a word is noticed: an answer that does not come is a loss. */
   #scheduleHealth(): void {
     const { healthCheckInterval } = this.settings;
-    if (healthCheckInterval === 0 || this.#state !== 'open') return;
+    if (healthCheckInterval === 0 || !this.#life.isOpen) return;
     const interval = Math.max(healthCheckInterval, this.#holders * SHARE);
     this.#healthTimer = setTimeout(
       () => {
@@ -344,6 +340,10 @@ export class Session {
     return bindings
       .filter(({ exchangeType }) => exchangeType === 'fanout')
       .map(({ binding }) => ({ exchange: binding.source, routingKey: binding.routingKey }));
+  }
+
+  get isOpen(): boolean {
+    return this.#life.isOpen;
   }
 
   // Ends ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -378,22 +378,20 @@ export class Session {
 
   /** At once, with no word. */
   close(): void {
+    this.#life.end(new RecoverableConnectionError('the connection to Redis is closed'));
+  }
+
+  #closeLinks(): void {
     this.#stop();
     this.links.commands.close();
     this.links.news.close();
   }
 
   #stop(): void {
-    this.#state = 'ended';
+    this.#life.leave();
     clearTimeout(this.#sweepTimer);
     clearTimeout(this.#healthTimer);
     clearInterval(this.#refreshTimer);
     this.waiting.stop();
-  }
-
-  #end(error: unknown): void {
-    if (this.#state === 'ended') return;
-    this.close();
-    this.#lost(error);
   }
 }

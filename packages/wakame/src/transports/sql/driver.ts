@@ -82,17 +82,7 @@ export class SqlDriver implements Driver {
 
   async open(options: OpenDriver): Promise<void> {
     this.#options = options;
-    let opened: Incarnation | undefined;
-    let early: { readonly error: unknown } | undefined;
-    const incarnation = await Incarnation.open(options, (error) => {
-      if (opened === undefined) early = { error };
-      else if (this.#current === opened) {
-        this.#current = undefined;
-        options.lost(error);
-      }
-    });
-    if (early !== undefined) throw (early as { readonly error: unknown }).error;
-    opened = incarnation;
+    const incarnation = await Incarnation.open(options);
     this.#lease = incarnation.options.lease;
     // Its envelope takes some hundreds of bytes, and base64 a third more than the body.
     const { payloadLimit } = incarnation;
@@ -103,7 +93,7 @@ export class SqlDriver implements Driver {
   async close(): Promise<void> {
     const incarnation = this.#current;
     this.#current = undefined;
-    await incarnation?.close(this.#hasExclusive);
+    if (incarnation?.isOpen) await incarnation.close(this.#hasExclusive);
   }
 
   async retire(): Promise<void> {
@@ -114,7 +104,7 @@ export class SqlDriver implements Driver {
     this.#held.clear();
     this.#hasExclusive = false;
     try {
-      const incarnation = await Incarnation.open({ ...options, lost: noop, due: noop, signal: undefined }, noop);
+      const incarnation = await Incarnation.open({ ...options, lost: noop, due: noop, signal: undefined });
       await incarnation.retire();
     } catch {
       // What it held comes back with its leases.
@@ -312,8 +302,8 @@ export class SqlDriver implements Driver {
   }
 
   get #open(): Incarnation {
-    if (this.#current === undefined) throw new RecoverableConnectionError('the connection to the database is gone');
-    return this.#current;
+    if (this.#current?.isOpen) return this.#current;
+    throw new RecoverableConnectionError('the connection to the database is gone');
   }
 }
 

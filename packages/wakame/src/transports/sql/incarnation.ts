@@ -1,3 +1,4 @@
+import { Life } from '../../util/life.js';
 import type { OpenDriver } from '../virtual/driver.js';
 import type { Backend, Session } from './backend.js';
 import { backendOf } from './backends.js';
@@ -31,15 +32,17 @@ export class Incarnation {
   readonly #target: Target;
   readonly #key: string;
   readonly #leave: () => void;
-  #ended = false;
+  readonly #life: Life;
 
-  static async open(driver: OpenDriver, lost: (error: unknown) => void): Promise<Incarnation> {
+  static async open(driver: OpenDriver): Promise<Incarnation> {
     const { parameters, signal } = driver;
     const target = targetOf(parameters);
     const options = sqlOptions({ ...parameters.transportOptions, ...target.query });
     const backend = backendOf(target);
     let incarnation: Incarnation | undefined;
-    let early: { readonly error: unknown } | undefined;
+    const life = new Life(driver.lost, (error) => {
+      if (incarnation !== undefined) incarnation.#stop(error);
+    });
     const session = await backend.open({
       target,
       options,
@@ -47,7 +50,7 @@ export class Incarnation {
       connectTimeout: parameters.connectTimeout,
       signal,
       lost: (error) => {
-        if (incarnation === undefined) early = { error };
+        if (incarnation === undefined) life.lose(error);
         else incarnation.#lose(error);
       },
       notified: (queueIds) => incarnation?.watcher.nudge(queueIds),
@@ -55,21 +58,20 @@ export class Incarnation {
     try {
       await backend.prepare(session, options.names);
       const payloadLimit = await backend.payloadLimit?.(session, options.names);
-      incarnation = new Incarnation({ driver, target, options, backend, session, payloadLimit, lost });
+      life.check();
+      incarnation = new Incarnation({ driver, target, options, backend, session, payloadLimit, life });
       const { executor, operations, holderName } = incarnation;
       for (let i = 0; i < CLOCK_LOOKS; i++) await incarnation.compareClocks();
       await executor.submit('write', () => operations.consumers.open(holderName));
-      if (early !== undefined) throw (early as { readonly error: unknown }).error;
       signal?.throwIfAborted();
+      life.opened();
       return incarnation;
     } catch (error) {
-      incarnation?.end(error);
+      life.end(error);
       await session.close();
       throw error;
     }
   }
-
-  readonly #lost: (error: unknown) => void;
 
   private constructor(parts: {
     readonly driver: OpenDriver;
@@ -78,7 +80,7 @@ export class Incarnation {
     readonly backend: Backend;
     readonly session: Session;
     readonly payloadLimit: number | undefined;
-    readonly lost: (error: unknown) => void;
+    readonly life: Life;
   }) {
     const { driver, target, options, backend, session } = parts;
     const { holder, due, problem } = driver;
@@ -88,7 +90,7 @@ export class Incarnation {
     this.payloadLimit = parts.payloadLimit;
     this.holderName = holder.name;
     this.problem = problem;
-    this.#lost = parts.lost;
+    this.#life = parts.life;
     this.#target = target;
     this.#key = `${keyOf(target)} ${options.names.prefix}`;
     this.#context = {
@@ -183,9 +185,11 @@ export class Incarnation {
     });
   }
 
-  /** Nothing more is done. */
-  end(error: unknown): void {
-    this.#ended = true;
+  get isOpen(): boolean {
+    return this.#life.isOpen;
+  }
+
+  #stop(error: unknown): void {
     this.watcher.stop();
     this.#leave();
     this.executor.end(error);
@@ -193,21 +197,20 @@ export class Incarnation {
 
   /** Waits for what is under way, does a last thing, and closes the connection. */
   async #leaveWith(work: () => Steps<void>): Promise<void> {
+    this.#life.leave();
     try {
       await this.executor.submit('write', work);
       await this.executor.quiet();
     } catch {
       // The connection is lost: what was to be done happens when the holder is found dead.
     }
-    this.end(new Error('the connection to the database is closed'));
+    this.#life.end(new Error('the connection to the database is closed'));
     await this.session.close();
   }
 
   #lose(error: unknown): void {
-    if (this.#ended) return;
-    this.end(error);
+    this.#life.lose(error);
     void this.session.close();
-    this.#lost(error);
   }
 }
 

@@ -337,7 +337,10 @@ export interface QueueHints {
 export interface OpenDriver {
   readonly parameters: ConnectionParameters;
   readonly holder: Holder;
-  /** Called once, after a successful open, when the store is gone. */
+  /**
+   * Called once when the store is gone, which may be before who called `open` has seen that it resolved. A loss while the driver opens is not told:
+   * `open` rejects with it.
+   */
   readonly lost: (error: unknown) => void;
   /** `sweep` would find something now. Only a hint; needed where `features.sweepInterval` is undefined. */
   readonly due: () => void;

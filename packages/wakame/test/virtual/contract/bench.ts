@@ -14,12 +14,15 @@ import type {
   TakeOptions,
   TakeRequest,
 } from '../../../src/transports/virtual/driver.js';
+import type { FragileStore } from './fragile.js';
 
 export interface DriverUnderTest {
   /** Makes the driver of one more connection. */
   createDriver(): Driver;
   /** How to reach a store that is empty and that no other test uses. */
   emptyStore(): ConnectionParameters | Promise<ConnectionParameters>;
+  /** Such a store that can be lost; undefined where none can. */
+  fragileStore?(): FragileStore | Promise<FragileStore>;
   /** Features that are emulated and so not kept to the letter. */
   readonly lacks?: Partial<DriverFeatures>;
 }
@@ -43,7 +46,7 @@ export class Client {
   readonly holder: string;
   readonly parameters: ConnectionParameters;
   readonly hints: string[] = [];
-  lost: unknown;
+  readonly losses: unknown[] = [];
   due = 0;
   #request = 0;
 
@@ -57,9 +60,7 @@ export class Client {
     await this.driver.open({
       parameters: this.parameters,
       holder: { id: this.holder, name: 'test' },
-      lost: (error) => {
-        this.lost = error;
-      },
+      lost: (error) => void this.losses.push(error),
       due: () => {
         this.due++;
       },
@@ -134,6 +135,19 @@ export class Bench {
   constructor(under: DriverUnderTest) {
     this.#under = under;
     this.features = { ...under.createDriver().features, ...under.lacks };
+  }
+
+  /** A store that can be lost, and a driver that is not open yet. */
+  get fragile(): (() => Promise<FragileStore & { readonly client: Client }>) | undefined {
+    const under = this.#under;
+    const make = under.fragileStore?.bind(under);
+    if (make === undefined) return undefined;
+    return async () => {
+      const store = await make();
+      const client = new Client(under.createDriver(), store.parameters);
+      onTestFinished(() => client.driver.retire());
+      return { ...store, client };
+    };
   }
 
   /** One on an empty store. */

@@ -1,10 +1,10 @@
 /** Who holds and who consumes, and how they are told that there is something. */
 import { describe, expect, test } from 'vitest';
-import { MessagingError } from '../../../src/errors.js';
+import { MessagingError, RecoverableConnectionError } from '../../../src/errors.js';
 import type { Taken } from '../../../src/transports/virtual/driver.js';
 import { type Bench, type Client, eventually, texts } from './bench.js';
 
-export function holderCases({ one, two }: Bench): void {
+export function holderCases({ one, two, fragile }: Bench): void {
   describe('holders', () => {
     test('keep what they hold from one incarnation to the next', async () => {
       const [a, b] = await two();
@@ -45,6 +45,32 @@ export function holderCases({ one, two }: Bench): void {
       await a.driver.retire();
       await a.driver.retire();
     });
+
+    test.runIf(fragile !== undefined)(
+      'are told of a loss once; one while they open is what the opening rejects with',
+      async () => {
+        const { client: a, lose, breaks, restore } = await (fragile as NonNullable<typeof fragile>)();
+        await a.open();
+        await a.declare('q');
+        await a.send('q', '1');
+        const taken = await a.takeFrom('q');
+        const consumers = ['t', 'u'].map((tag) => ({ queue: 'q', tag, exclusive: false }));
+        await a.driver.attach(consumers.slice(0, 1));
+        await lose();
+        await expect(Promise.resolve(a.driver.attach(consumers.slice(1)))).rejects.toThrow();
+        await eventually(async () => a.losses.length > 0);
+        await restore();
+        for (const breakOff of breaks) {
+          await breakOff();
+          const failure = await a.open().catch((error: unknown) => a.driver.classify(error));
+          expect(failure).toBeInstanceOf(RecoverableConnectionError);
+          await restore();
+        }
+        await a.open();
+        expect(a.losses.map((error) => a.driver.classify(error))).toEqual([expect.any(RecoverableConnectionError)]);
+        expect(await a.settle('ack', ...taken)).toEqual([true]);
+      },
+    );
 
     test('tell what they are', async () => {
       expect(await (await one()).driver.info()).toMatchObject({ product: expect.any(String) });
