@@ -3,10 +3,12 @@ import { once } from 'node:events';
 import { Connection, type ConnectionOptions, Queue } from '../index.js';
 
 export interface ChildTask {
-  readonly role: 'use-and-close' | 'pass-on' | 'hold' | 'publish-for-ever';
+  readonly role: 'use-and-close' | 'pass-on' | 'hold' | 'publish-for-ever' | 'bind';
   readonly queue: string;
   /** Where `pass-on` publishes. */
   readonly to?: string | undefined;
+  /** To which `bind` binds the queue. */
+  readonly exchanges?: readonly string[] | undefined;
   readonly prefetch?: number | undefined;
   readonly url: string;
   readonly connection: ConnectionOptions | undefined;
@@ -66,6 +68,21 @@ async function main(): Promise<void> {
         },
       });
       await consumer.consume();
+      break;
+    }
+    case 'bind': {
+      const { exchanges = [] } = task;
+      process.once('message', async () => {
+        for (const exchange of exchanges) await queue.unbindFrom(exchange, { routingKey: 'a.*' });
+        await report('unbound');
+        await connection.close();
+        process.disconnect();
+      });
+      for (const exchange of exchanges) {
+        await queue.bindTo(exchange, { routingKey: 'a.*' });
+        await producer.publish(exchange, { exchange, routingKey: 'a.b' });
+      }
+      await report('bound');
       break;
     }
     case 'publish-for-ever': {

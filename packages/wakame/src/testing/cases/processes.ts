@@ -1,4 +1,5 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
+import type { MessagingError } from '../../index.js';
 import { startChild } from '../child-process.js';
 import { group } from '../define.js';
 import { collect, depth, drain, fill, payloads, sequence } from '../support.js';
@@ -31,6 +32,47 @@ export const processes = group('processes', (test) => {
       deepEqual((await t.within('its exit', child.exited)).code, 0, child.output());
     },
     { needs: ['processes', 'multiProcess'], timeout: 60_000 },
+  );
+
+  test(
+    'bindings that another process makes and takes away count here, for what is published on either side',
+    async (t) => {
+      const exchanges = (['fanout', 'topic'] as const).map((type) => t.exchange(type, { type }).bind(t.connection));
+      const own = t.queue<string>('own').bind(t.connection);
+      const moved = t.queue<string>('moved').bind(t.connection);
+      await Promise.all([own, moved, ...exchanges].map((entity) => entity.declare()));
+      for (const exchange of exchanges) await own.bindTo(exchange, { routingKey: 'a.*' });
+      const [here, there] = [await collect(t, own, { settle: 'auto' }), await collect(t, moved, { settle: 'auto' })];
+      // What is known here of the exchanges was read before the other process comes.
+      const producer = t.connection.producer({ routingKey: 'a.b' });
+      for (const exchange of exchanges) await producer.publish('before', { exchange });
+      await here.take(2);
+
+      const names = exchanges.map(({ name }) => name);
+      const child = startChild(t, { role: 'bind', queue: moved.name, exchanges: names });
+      await t.within('bindings of the other process', child.report('bound'), 3 * t.patience);
+      deepEqual(payloads(await there.take(2)), names);
+      for (const exchange of exchanges) {
+        const text = `ours by ${exchange.type}`;
+        await t.eventually(`a message ${text}`, async () => {
+          await producer.publish(text, { exchange });
+          return there.messages.some(({ payload }) => payload === text);
+        });
+      }
+      child.send('unbind');
+      await t.within('the bindings to be gone', child.report('unbound'));
+      for (const exchange of exchanges) {
+        await own.unbindFrom(exchange, { routingKey: 'a.*' });
+        await t.eventually(`no queue of ${exchange.type}`, () =>
+          producer.publish('nobody', { exchange, mandatory: true }).then(
+            () => false,
+            (error: MessagingError) => error.code === 'UNROUTABLE',
+          ),
+        );
+      }
+      deepEqual((await t.within('its exit', child.exited)).code, 0, child.output());
+    },
+    { needs: ['processes', 'multiProcess', 'exchange:fanout', 'exchange:topic'], timeout: 60_000 },
   );
 
   test(
