@@ -23,17 +23,15 @@ import type {
 } from '../virtual/driver.js';
 import { parseJson, writeJson } from '../virtual/wire/index.js';
 import { classify } from './classify.js';
-import { EnvelopeWriter, readMessage, stepOf } from './messages.js';
+import { readMessage } from './messages.js';
 import { redisSettings } from './options.js';
 import { Session } from './session.js';
 import type { RedisTable } from './table.js';
 
-/** Messages or leases of one script at most: a script keeps everybody else waiting. */
+/** Messages to take, or leases, of one script at most: a script keeps everybody else waiting. */
 const BATCH = 500;
-/** Bytes of messages in one script, about. */
-const BATCH_BYTES = 4 * 1024 * 1024;
-/** A list made for an answer to a queue that nobody is known to have lives so long, in seconds: as Celery's results. */
-const REPLY_SECONDS = 86_400;
+/** While the server stores so many, the next ones are written. */
+const SEND_BATCH = 128;
 /** Leases, in milliseconds. */
 const DEFAULT_LEASE = 30_000;
 
@@ -46,15 +44,6 @@ class RedisLease {
     this.field = field;
     this.queue = queue;
   }
-}
-
-/** What messages have in common that are sent in a row. */
-interface Run {
-  readonly queue: string;
-  readonly step: number;
-  readonly expiresAt: number | undefined;
-  readonly notBefore: number | undefined;
-  readonly implicit: string | number;
 }
 
 /** What a driver made by hand is told; all else comes from the URL. */
@@ -96,6 +85,7 @@ export class RedisDriver implements Driver {
       pollInterval: undefined,
       sweepInterval: undefined,
       maxMessageBytes: undefined,
+      sendBatch: SEND_BATCH,
     };
     this.herald = { publish: (messages, exchanges) => this.#open.fanout.announce(messages, exchanges) };
   }
@@ -204,73 +194,7 @@ export class RedisDriver implements Driver {
     options: { readonly transaction?: unknown } = {},
   ): Promise<readonly SendResult[]> {
     if (options.transaction !== undefined) throw new NotSupportedError('Redis has no transactions to publish in');
-    const session = this.#open;
-    const batches = this.#batches(messages, session);
-    const answers = await Promise.all(
-      batches.map(async ({ count, args }) => {
-        const [soonest = -1, ...results] = (await session.run('SEND', args)) as number[];
-        session.dueIn(soonest);
-        return results.length === 0 ? new Array<SendResult>(count).fill('stored') : results.map(toSendResult);
-      }),
-    );
-    return answers.length === 1 ? (answers[0] as SendResult[]) : answers.flat();
-  }
-
-  /** Everything is written before anything is sent. Messages in a row that differ in nothing but themselves are one run. */
-  #batches(messages: readonly Outbound[], session: Session): { count: number; args: (string | number)[] }[] {
-    const { bodyEncoding, steps } = session.settings;
-    const writer = new EnvelopeWriter(bodyEncoding);
-    const now = Date.now();
-    const batches: { count: number; args: (string | number)[] }[] = [];
-    let batch = { count: 0, args: [] as (string | number)[] };
-    let bytes = 0;
-    let run: Run | undefined;
-    let texts: string[] = [];
-    const endRun = () => {
-      if (run === undefined) return;
-      const { queue, step, expiresAt, notBefore, implicit } = run;
-      batch.args.push(queue, step, expiresAt === undefined ? '' : expiresAt - now);
-      batch.args.push(notBefore === undefined ? '' : notBefore - now, implicit, texts.join('\n'));
-      run = undefined;
-      texts = [];
-    };
-    for (const { queue, message, expiresAt, notBefore } of messages) {
-      const text = writer.write(message);
-      if (batch.count >= BATCH || (batch.count > 0 && bytes + text.length > BATCH_BYTES)) {
-        endRun();
-        batches.push(batch);
-        batch = { count: 0, args: [] };
-        bytes = 0;
-      }
-      const step = stepOf(message.properties.priority, steps);
-      const implicit = this.#implicit(session, queue, message);
-      const goesOn =
-        run?.queue === queue &&
-        run.step === step &&
-        run.expiresAt === expiresAt &&
-        run.notBefore === notBefore &&
-        run.implicit === implicit;
-      if (!goesOn) {
-        endRun();
-        run = { queue, step, expiresAt, notBefore, implicit };
-      }
-      texts.push(text);
-      batch.count++;
-      bytes += text.length;
-    }
-    endRun();
-    if (batch.count > 0) batches.push(batch);
-    return batches;
-  }
-
-  /** Whether, and how, a queue is to be made for a message when nothing is known of it. */
-  #implicit({ table, settings }: Session, queue: string, { exchange, properties }: StoredMessage): string | number {
-    if (table.isBoundByOthers(queue)) return 'b';
-    const { implicitQueues } = settings;
-    if (implicitQueues === 'always') return 'b';
-    // Of a queue that waits for an answer, empty and bound to nothing, Python leaves no trace at all.
-    const isReply = exchange === '' && properties.correlationId !== undefined;
-    return implicitQueues === 'replies' && isReply ? REPLY_SECONDS : '';
+    return await this.#open.sender.send(messages);
   }
 
   async take(requests: readonly TakeRequest[], options: TakeOptions): Promise<readonly Taken[]> {
@@ -405,10 +329,6 @@ export class RedisDriver implements Driver {
     if (this.#session?.isOpen) return this.#session;
     throw new RecoverableConnectionError('the connection to Redis is gone');
   }
-}
-
-function toSendResult(result: number): SendResult {
-  return result === 1 ? 'stored' : result === 0 ? 'full' : 'missing';
 }
 
 function consumerArguments({ queue, tag, exclusive }: ConsumerRecord): string[] {

@@ -1,6 +1,7 @@
-import { RecoverableConnectionError } from '../../errors.js';
+import { NotSupportedError, RecoverableConnectionError } from '../../errors.js';
 import { FifoQueue } from '../../util/queue.js';
-import type { RedisClient } from './library.js';
+import type { NewClient, RedisClient, SendWritten } from './library.js';
+import type { WrittenCommands } from './resp.js';
 
 /** How often it is looked at whether an answer is late, in milliseconds; at most. */
 const LOOK = 1000;
@@ -12,6 +13,7 @@ const LOOK = 1000;
 export class Link {
   readonly client: RedisClient;
   readonly #answerTimeout: number;
+  readonly #sendWritten: SendWritten | undefined;
   #state: 'opening' | 'open' | 'ended' = 'opening';
   #lost: ((error: unknown) => void) | undefined;
   #firstError: unknown;
@@ -21,9 +23,10 @@ export class Link {
   /** Time of the last answer. */
   #heardAt = 0;
 
-  constructor(client: RedisClient, answerTimeout: number) {
+  constructor({ client, sendWritten }: NewClient, answerTimeout: number) {
     this.client = client;
     this.#answerTimeout = answerTimeout;
+    this.#sendWritten = sendWritten;
     client.on('error', (error: unknown) => {
       this.#firstError ??= error;
     });
@@ -59,18 +62,38 @@ export class Link {
   }
 
   call(command: string, ...args: (string | number)[]): Promise<unknown> {
-    if (this.#state !== 'open') {
-      return Promise.reject(new RecoverableConnectionError('the connection to Redis is gone'));
-    }
-    this.#pending.push(performance.now());
-    this.#timer ??= setTimeout(() => this.#look(), Math.min(LOOK, this.#answerTimeout));
-    return this.client.call(command, ...args).then(this.#answered, this.#failed);
+    if (this.#state !== 'open') return Promise.reject(gone());
+    return this.#expect(this.client.call(command, ...args));
+  }
+
+  /**
+   * Runs commands as one step, which nobody sees the middle of. Resolves with their answers, or rejects with the first error among them.
+   *
+   * @param commands With MULTI and EXEC. They are freed when they have been answered.
+   */
+  async transaction(commands: WrittenCommands): Promise<readonly unknown[]> {
+    if (this.#state !== 'open') throw gone();
+    if (this.#sendWritten === undefined) throw new NotSupportedError('the client cannot send what is written already');
+    const calls = this.#sendWritten(commands.names, commands.bytes).map((answer) => this.#expect(answer));
+    // An error of a command that the server does not even note comes before that of EXEC, which only tells of it.
+    const answers = (await Promise.all(calls)).at(-1) as readonly unknown[];
+    // What was answered has been read to its end.
+    commands.free();
+    const error = answers.find((answer) => answer instanceof Error);
+    if (error !== undefined) throw error;
+    return answers;
   }
 
   /** Ends it; nothing is told. What is under way rejects. */
   close(): void {
     this.#lost = undefined;
     this.#end(undefined);
+  }
+
+  #expect(answer: Promise<unknown>): Promise<unknown> {
+    this.#pending.push(performance.now());
+    this.#timer ??= setTimeout(() => this.#look(), Math.min(LOOK, this.#answerTimeout));
+    return answer.then(this.#answered, this.#failed);
   }
 
   readonly #answered = (answer: unknown): unknown => {
@@ -110,4 +133,8 @@ export class Link {
     this.client.disconnect();
     this.#lost?.(error);
   }
+}
+
+function gone(): RecoverableConnectionError {
+  return new RecoverableConnectionError('the connection to Redis is gone');
 }

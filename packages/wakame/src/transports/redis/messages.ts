@@ -1,25 +1,32 @@
 import { randomUUID } from 'node:crypto';
 import { DecodeError } from '../../errors.js';
 import type { StoredMessage } from '../virtual/driver.js';
-import {
-  clampPriority,
-  decodeEnvelope,
-  type Envelope,
-  type EnvelopeOptions,
-  encodeEnvelope,
-} from '../virtual/wire/index.js';
+import { AFTER_TAG, encodeUpToTag } from '../virtual/wire/envelope.js';
+import { clampPriority, decodeEnvelope, type Envelope, type EnvelopeOptions } from '../virtual/wire/index.js';
 
 /** Our own notes in an envelope: the last member of its properties. Written and read by the scripts, too. */
 export const NOTE = 'x-wakame';
 
-/** An envelope ends with its delivery tag, a UUID, and this. */
-const AFTER_TAG = '"}}';
-const UUID_LENGTH = 36;
+/** The last two bytes of a delivery tag, in hexadecimal, are two of these. */
+const BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
+let tagBeginning = '';
+let tagCount = 0;
+
+/** A UUID that nobody else has. Most of it stays for a while: random numbers, and their digits, would take longer than all else in an envelope. */
+function newTag(): string {
+  const count = tagCount;
+  if (count === 0) tagBeginning = randomUUID().slice(0, 32);
+  tagCount = (count + 1) & 0xffff;
+  return `${tagBeginning}${BYTES[count >> 8]}${BYTES[count & 0xff]}`;
+}
 
 /** A message as it is stored, as often as wanted: each copy has a delivery tag of its own. */
 export class EnvelopeWriter {
   readonly #options: EnvelopeOptions;
-  #last: { readonly message: StoredMessage; readonly text: string } | undefined;
+  #message: StoredMessage | undefined;
+  /** Of that one. */
+  #upToTag = '';
 
   constructor(bodyEncoding: 'base64' | 'utf-8') {
     this.#options = { bodyEncoding };
@@ -28,24 +35,21 @@ export class EnvelopeWriter {
   /** Throws ENCODE_FAILED. */
   write(message: StoredMessage): string {
     // A message for several queues comes as several in a row, which differ in their tags.
-    const text =
-      this.#last?.message === message
-        ? this.#last.text.slice(0, -(UUID_LENGTH + AFTER_TAG.length)) + randomUUID() + AFTER_TAG
-        : this.#encode(message);
-    this.#last = { message, text };
-    return text;
+    if (this.#message !== message) {
+      this.#upToTag = this.#encode(message);
+      this.#message = message;
+    }
+    return `${this.#upToTag}"${newTag()}"${AFTER_TAG}`;
   }
 
   #encode({ body, properties, exchange, routingKey, extra: given }: StoredMessage): string {
     const extra = given !== undefined && NOTE in given ? without(given, NOTE) : given;
-    const deliveryTag = randomUUID();
-    const envelope = { body, properties, exchange, routingKey, extra, deliveryTag, redelivered: false };
-    return encodeEnvelope(envelope, this.#options);
+    return encodeUpToTag({ body, properties, exchange, routingKey, extra, redelivered: false }, this.#options);
   }
 
   /** The message may change from now on. */
   forget(): void {
-    this.#last = undefined;
+    this.#message = undefined;
   }
 }
 

@@ -113,6 +113,12 @@ export interface SentinelSettings {
   readonly ssl: boolean | Readonly<Record<string, unknown>> | undefined;
 }
 
+/** The list of a queue's messages of one step. */
+export function listOf(names: Pick<RedisSettings, 'prefix' | 'separator'>, queue: string, step: number): string {
+  const { prefix, separator } = names;
+  return step === 0 ? `${prefix}${queue}` : `${prefix}${queue}${separator}${step}`;
+}
+
 const POLLINGS = ['strict', 'weighted'] as const;
 const DEFAULT_PORT = 6379;
 const SENTINEL_PORT = 26_379;

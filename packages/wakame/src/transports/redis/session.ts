@@ -7,8 +7,10 @@ import { isLossOf } from './classify.js';
 import { connect, INVALIDATIONS, type Links } from './connect.js';
 import { Fanout } from './fanout.js';
 import { queuesFor, readRecord, stepOfEnvelope } from './foreign.js';
+import type { Link } from './link.js';
 import type { RedisSettings } from './options.js';
 import { type ScriptName, Scripts } from './scripts.js';
+import { Sender, writeBulks } from './sender.js';
 import { RedisTable } from './table.js';
 import { Waiting } from './waiting.js';
 
@@ -45,6 +47,7 @@ export class Session {
   readonly table: RedisTable;
   readonly waiting: Waiting;
   readonly fanout: Fanout;
+  readonly sender: Sender;
   readonly problem: (error: unknown) => void;
   readonly #scripts: Scripts;
   readonly #due: () => void;
@@ -68,6 +71,7 @@ export class Session {
     settings: RedisSettings,
     scripts: Scripts,
     links: Links,
+    canTransact: boolean,
     { holder, due, problem, lost }: OpenDriver,
   ) {
     this.settings = settings;
@@ -90,6 +94,13 @@ export class Session {
       separator: settings.separator,
       bindingsChanged: (queues) => this.fanout.bindingsChanged(queues),
     });
+    this.sender = new Sender({
+      settings,
+      run,
+      transaction: canTransact ? (commands) => this.#checked(links.commands.transaction(commands)) : undefined,
+      table: this.table,
+      dueIn: (ms) => this.#dueIn(ms),
+    });
     const { prefix, separator, pollInterval, steps } = settings;
     const { tracking } = links;
     const look = (keys: readonly string[]) => {
@@ -110,8 +121,8 @@ export class Session {
     const scripts = new Scripts(settings);
     const links = await connect(settings, options.signal);
     try {
-      await scripts.load(links.commands);
-      const session = new Session(settings, scripts, links, options);
+      const [canTransact] = await Promise.all([canCheckBulks(links.commands), scripts.load(links.commands)]);
+      const session = new Session(settings, scripts, links, canTransact, options);
       await session.#start();
       options.signal?.throwIfAborted();
       session.#begin();
@@ -158,7 +169,7 @@ export class Session {
     return this.#checked(this.#scripts.run(this.links.commands, name, args));
   }
 
-  #checked(answer: Promise<unknown>): Promise<unknown> {
+  #checked<T>(answer: Promise<T>): Promise<T> {
     return answer.catch((error: unknown) => {
       this.#failed(error);
       throw error;
@@ -228,7 +239,7 @@ export class Session {
   // Sweeping ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Something that this client sent has to be seen to in so many milliseconds (-1: nothing). */
-  dueIn(ms: number): void {
+  #dueIn(ms: number): void {
     if (ms < 0) return;
     this.#hasSchedule = true;
     this.#scheduleSweep(ms + 1);
@@ -393,5 +404,16 @@ export class Session {
     clearTimeout(this.#healthTimer);
     clearInterval(this.#refreshTimer);
     this.waiting.stop();
+  }
+}
+
+/** Proxies do not let everything pass, and access rules may forbid it. */
+async function canCheckBulks(link: Link): Promise<boolean> {
+  try {
+    await link.transaction(writeBulks([], ''));
+    return true;
+  } catch (error) {
+    if (!link.isOpen) throw error;
+    return false;
   }
 }

@@ -1,5 +1,6 @@
 import { LONGEST_TIMER } from '../../util/timer.js';
 import type { QueueHints } from '../virtual/driver.js';
+import { listOf } from './options.js';
 
 /** From so many clients on, only some of those that wait for a queue are told by the server: as in the scripts. */
 const HERD = 4;
@@ -249,8 +250,8 @@ export class Waiting {
 
   /** What says something about a queue: its lists, its options, its delayed messages. */
   #keysOf(queue: string): string[] {
-    const { prefix, separator, steps } = this.#options;
-    const lists = steps.map((step) => (step === 0 ? `${prefix}${queue}` : `${prefix}${queue}${separator}${step}`));
+    const { prefix, steps } = this.#options;
+    const lists = steps.map((step) => listOf(this.#options, queue, step));
     return [...lists, `${prefix}_wakame.queue.${queue}`, `${prefix}_wakame.delayed.${queue}`];
   }
 

@@ -87,6 +87,8 @@ export interface DriverFeatures {
   /** How often, in milliseconds, somebody should `sweep`. Undefined: the driver calls `due` when there is something to do. */
   readonly sweepInterval: number | undefined;
   readonly maxMessageBytes: number | undefined;
+  /** Messages of one `send` at most: several at a time are quicker. Absent: all that were published in a tick go together. */
+  readonly sendBatch?: number | undefined;
   /** Longest name of a queue in characters; absent: AMQP's 255 bytes. A driver refuses longer ones with INVALID_ARGUMENT. */
   readonly maxQueueName?: number | undefined;
 }

@@ -265,6 +265,7 @@ export class Publisher {
 
   #sendRouted(items: readonly Item[], routes: readonly (Route | undefined | Failure)[]): void {
     if (this.#gone) return this.#rejectAll(items, connectionGone(this.#loss, 'not-sent'));
+    const { sendBatch = Number.POSITIVE_INFINITY } = this.#driver.features;
     const again: Item[] = [];
     let batch: Batch | undefined;
     for (const [i, item] of items.entries()) {
@@ -285,7 +286,7 @@ export class Publisher {
         else this.#unroutable(item);
         continue;
       }
-      if (batch === undefined || batch.transaction !== item.transaction) {
+      if (batch === undefined || batch.transaction !== item.transaction || batch.outbounds.length >= sendBatch) {
         if (batch !== undefined) this.#send(batch);
         batch = emptyBatch(item.transaction);
       }
@@ -350,6 +351,7 @@ export class Publisher {
 
   #answerOne(part: Part, results: readonly SendResult[], receivers: readonly (number | undefined)[]): void {
     const { item, queues, broadcasts } = part;
+    if (queues.length === 1 && results[part.start] === 'stored') return this.#finish(item);
     const full = queues.filter((_, i) => results[part.start + i] === 'full');
     if (full.length > 0 && item.death === undefined) return void this.#refuse(item, full);
     const reached =

@@ -3,11 +3,11 @@
 /**
  * ARGV: for each run of messages that differ in their envelopes only: queue, step, milliseconds until they expire, milliseconds until they may
  * be taken, `b` when a binding of a foreign client names the queue, or the seconds that a list of a queue unknown to us shall live; and the
- * envelopes, which are one line each. Answers: how soon the sweep would find something to bury, -1 for nothing; then, unless all were stored,
- * for each message 1 stored, 0 full, -1 missing.
+ * envelopes, which are one line each. Answers: how soon the sweep would find something to bury, -1 for nothing; for each run the incarnation of
+ * its queue, if that is plain, else 0; then, unless all were stored, for each message 1 stored, 0 full, -1 missing.
  */
 export const SEND = `
-local results, soonest, total, stored = {}, -1, 0, 0
+local results, plain, soonest, total, stored = {}, {}, -1, 0, 0
 local function soon(ms)
   if soonest < 0 or ms < soonest then soonest = ms end
 end
@@ -38,6 +38,8 @@ for at = 1, #ARGV, 6 do
   local expires, wait = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local envs = lines(ARGV[at + 5])
   local q = open(queue)
+  local isPlain = q and not (q.t or q.e or q.n or q.b)
+  plain[#plain + 1] = isPlain and tonumber(q.i) or 0
   local unknown = not q and length(queue) == 0
   if unknown and foreign ~= 'b' and boundByName(queue) then foreign = 'b' end
   if unknown and foreign == '' then result(-1, #envs)
@@ -50,9 +52,8 @@ for at = 1, #ARGV, 6 do
   if unknown and foreign ~= '' and foreign ~= 'b' then call('EXPIRE', list(queue, step), foreign) end
 end
 soonest = soonest < 0 and -1 or math.max(0, math.ceil(soonest))
-if stored == total then return { soonest } end
-table.insert(results, 1, soonest)
-return results
+if stored == total then return { soonest, plain } end
+return { soonest, plain, results }
 `;
 
 /**
