@@ -146,21 +146,12 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
    * MESSAGE_TOO_LARGE; CONNECTION_CLOSED; the reason of `signal`.
    */
   send(body: string, sending: Sending): Promise<unknown> {
-    const { exchange, routingKey } = sending;
-    const name = exchange?.name ?? '';
-    const foreign = exchange !== undefined && this.#foreign.has(addressOf(name, routingKey));
     if (this.#isClosed) return Promise.reject(new ChannelError('the transport was closed'));
     // Not awaited where it need not be: messages leave in the order of the calls.
     const connecting = this.connecting(sending);
     const sent =
-      connecting === undefined
-        ? this.#publish(body, sending, !foreign)
-        : connecting.then(() => this.#publish(body, sending, !foreign));
-    return sent
-      .catch((error: unknown) => this.#otherwise(body, sending, error))
-      .catch((error: unknown) => {
-        throw sendError(error, name, routingKey);
-      });
+      connecting === undefined ? this.#publish(body, sending) : connecting.then(() => this.#publish(body, sending));
+    return sent.catch((error: unknown) => this.#otherwise(body, sending, error));
   }
 
   /**
@@ -180,19 +171,27 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
     return retries <= 0 ? -1 : retries;
   }
 
-  #publish(body: string, sending: Sending, declares: boolean): Promise<unknown> {
+  #publish(body: string, sending: Sending): Promise<unknown> {
     const { exchange, routingKey, declare, mandatory, expiration, retry = this.#retries, signal } = sending;
     this.#producer ??= this.connection.producer({ compression: compressionOf(this.conf) });
-    const needed = exchange === undefined || this.#declared.has(exchange) ? undefined : exchange;
+    const isForeign =
+      exchange !== undefined && this.#foreign.size > 0 && this.#foreign.has(addressOf(exchange.name, routingKey));
+    const needed = exchange === undefined || isForeign || this.#declared.has(exchange) ? undefined : exchange;
     const entities = needed === undefined ? declare : [needed, ...(declare ?? [])];
     const published = this.#producer.publish(body, {
       exchange: exchange?.name ?? '',
-      ...{ routingKey, declare: declares ? entities : undefined, mandatory, expiration, signal },
-      ...{ contentType: 'application/json', contentEncoding: 'utf-8' },
+      routingKey,
+      declare: isForeign ? undefined : entities,
+      mandatory,
+      expiration,
+      signal,
+      contentType: 'application/json',
+      contentEncoding: 'utf-8',
       timeout: sending.timeout ?? Number.POSITIVE_INFINITY,
-      retry: retry < 0 ? true : retry,
+      // Without a number it is tried for ever.
+      retry: retry < 0 ? undefined : retry,
     });
-    if (needed === undefined || !declares) return published;
+    if (needed === undefined) return published;
     const losses = this.#losses;
     return published.then((receipt) => {
       if (losses === this.#losses) this.#declared.add(needed);
@@ -201,10 +200,12 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
   }
 
   /** Others may have declared the exchange or queue with other flags: then it is used as it is. It may have been deleted: then it is made again. */
-  #otherwise(body: string, sending: Sending, error: unknown): Promise<unknown> {
+  async #otherwise(body: string, sending: Sending, error: unknown): Promise<unknown> {
     const { exchange, routingKey } = sending;
     const code = error instanceof MessagingError ? error.code : undefined;
-    if (exchange === undefined || (code !== 'PRECONDITION_FAILED' && code !== 'NOT_FOUND')) throw error;
+    if (exchange === undefined || (code !== 'PRECONDITION_FAILED' && code !== 'NOT_FOUND')) {
+      throw sendError(error, exchange?.name ?? '', routingKey);
+    }
     const address = addressOf(exchange.name, routingKey);
     this.#declared.delete(exchange);
     if (code === 'NOT_FOUND') this.#foreign.delete(address);
@@ -212,7 +213,11 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
       if (this.#foreign.size >= MOST_FOREIGN) this.#foreign.clear();
       this.#foreign.add(address);
     }
-    return this.#publish(body, sending, code === 'NOT_FOUND');
+    try {
+      return await this.#publish(body, sending);
+    } catch (failure) {
+      throw sendError(failure, exchange.name, routingKey);
+    }
   }
 
   /** For servers and listeners: `close` is called before the connection closes. Returns how to take it back. */
@@ -249,6 +254,7 @@ export class Transport extends TypedEmitter<TransportEvents> implements AsyncDis
     this.#offConnection();
     this.#offDisconnected();
     const deadline = new Deadline(timeout);
+    this.#replies?.settle();
     const users = [...this.#users].map((close) => close({ timeout }));
     await doneBefore(deadline, Promise.all(users));
     await this.#replies?.close();

@@ -12,7 +12,9 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Exchange, type MessagingError } from 'wakame';
 import { deferred } from 'wakame/util';
+import { brokerUrl } from '../../../scripts/lib/brokers/environment.ts';
 import { type RabbitmqServer, startRabbitmq } from '../../../scripts/lib/brokers/rabbitmq.ts';
+import { startFaultProxy } from '../../../scripts/lib/network/fault-proxy.ts';
 import { buses, eventually, open, rabbitUrl, unique } from './support/bus.ts';
 
 describe.each(buses)('over $name', ({ url }) => {
@@ -57,6 +59,39 @@ describe.each(buses)('over $name', ({ url }) => {
     gate.resolve();
     expect(await lost).toMatchObject({ code: 'UNROUTABLE' });
   });
+});
+
+test('answers whose acks were lost with the connection come again, and are known', async () => {
+  const { username, password, hostname, port } = new URL(brokerUrl('rabbitmq'));
+  await using proxy = await startFaultProxy({ host: hostname, port: Number(port) });
+  await using serving = open(rabbitUrl());
+  await using asking = open(`rabbit://${username}:${password}@127.0.0.1:${proxy.port}//`);
+  const late: string[] = [];
+  asking.on('lateReply', (msgId) => late.push(msgId));
+  const topic = unique('again');
+  const all = deferred();
+  const gate = deferred();
+  let begun = 0;
+  const echo = async ({ value }: { value: number }) => {
+    if (++begun === 12) all.resolve();
+    await gate.promise;
+    return value;
+  };
+  await new RpcServer(serving, { topic, server: 's' }, [{ echo }]).start();
+  const client = new RpcClient(asking, { topic }, { timeout: 20_000 });
+  const values = Array.from({ length: 12 }, (_, value) => value);
+  const calls = values.map((value) => client.call('echo', { value }));
+  await all.promise;
+  const { name } = asking.replies.queue;
+  proxy.set('toBroker', { kind: 'swallow' });
+  gate.resolve();
+  expect(await Promise.all(calls)).toEqual(values);
+  proxy.clear();
+  await proxy.reset();
+  // It stands behind all that came again.
+  expect(await client.call('echo', { value: 12 })).toBe(12);
+  expect(asking.replies.queue.name).toBe(name);
+  expect(late).toEqual([]);
 });
 
 test('nobody at that address: sending is given up after so many tries, or in time', async () => {

@@ -91,6 +91,15 @@ describe.each(buses)('rpc over $name', ({ url }) => {
     expect(transport.replies.waiting).toBe(0);
   });
 
+  test('an argument may have any name', async () => {
+    const own = unique('names');
+    const names = async (args: object) => Object.keys(args);
+    await using server = new RpcServer(transport, { topic: own, server: 's' }, [{ names }]);
+    await server.start();
+    const args = JSON.parse('{"__proto__": {"polluted": true}, "constructor": 1, "a": 2}') as object;
+    expect(await client.prepare({ topic: own }).call('names', args)).toEqual(['__proto__', 'constructor', 'a']);
+  });
+
   test('a context goes along', async () => {
     const context = { user: 'demo', roles: ['admin'] };
     expect(await client.call('context', {}, { context })).toEqual(context);
@@ -339,6 +348,38 @@ describe.each(buses)('rpc over $name', ({ url }) => {
     });
     await consumer.consume();
     expect(await client.prepare({ topic: own }).call('any')).toBe('old');
+  });
+
+  test('each call has a deadline of its own', async () => {
+    const lonely = client.prepare({ topic: unique('lonely') });
+    const over: number[] = [];
+    const timeouts = [400, 50, 200, Number.POSITIVE_INFINITY];
+    const controller = new AbortController();
+    const calls = timeouts.map(async (timeout) => {
+      const { signal } = controller;
+      const start = performance.now();
+      const error: unknown = await lonely.call('zero', {}, { timeout, signal }).catch((thrown: unknown) => thrown);
+      if (signal.aborted) return expect(error).toBe(signal.reason);
+      over.push(timeout);
+      expect(error).toMatchObject({ message: `no answer to 'zero' within ${timeout} ms` });
+      expect(performance.now() - start).toBeGreaterThanOrEqual(timeout - 1);
+    });
+    await Promise.all(calls.slice(0, 3));
+    expect(over).toEqual([50, 200, 400]);
+    controller.abort();
+    await calls[3];
+  });
+
+  test('answers that were received do not come again, though their acks wait a moment', async () => {
+    const other = open(url());
+    const asking = new RpcClient(other, { topic });
+    expect(await Promise.all([1, 2, 3].map((a) => asking.call('add', { a, b: 1 })))).toEqual([2, 3, 4]);
+    const { name } = other.replies.queue;
+    await other.close();
+    // Its exchange went with the last consumer; the queue stays for a while.
+    expect(await transport.connection.channel().queueDeclare(name, { passive: true })).toMatchObject({
+      messageCount: 0,
+    });
   });
 
   test('the transport closes: calls under way reject', async () => {

@@ -70,10 +70,13 @@ export class Answers {
 
   #send(body: string, replyQueue: string, how: Pick<Sending, 'retry' | 'timeout'> = {}): Promise<unknown> {
     const { conf, topology } = this.#transport;
+    const { exchange, routingKey } = topology.direct(replyQueue);
     return this.#transport.send(body, {
-      ...how,
-      ...topology.direct(replyQueue),
+      exchange,
+      routingKey,
       mandatory: conf.direct_mandatory_flag,
+      retry: how.retry,
+      timeout: how.timeout,
     });
   }
 

@@ -15,7 +15,16 @@ import { Target, type TargetOptions } from '../target.js';
 import { osloTracing, type RequestContext } from '../tracing.js';
 import type { Sending, Transport } from '../transport.js';
 import { checkVersion, isCompatible } from '../version.js';
-import { type Args, type Context, hexId, isObject, type ReplyPath, seal, writeRequest } from '../wire/envelope.js';
+import {
+  type Args,
+  type Context,
+  hexId,
+  isObject,
+  type ReplyPath,
+  seal,
+  setMember,
+  writeRequest,
+} from '../wire/envelope.js';
 import { type Remote, remoteProxy } from './proxy.js';
 
 /** What a client does unless a call says otherwise. Durations are milliseconds. */
@@ -149,7 +158,7 @@ export class RpcClient {
   }
 
   async #call(method: string, args: object, options: CallOptions): Promise<unknown> {
-    checkKeys('call', options, CALL_KEYS);
+    if (options !== NO_OPTIONS) checkKeys('call', options, CALL_KEYS);
     const { signal, timeout = this.#timeout } = options;
     if (options.timeout !== undefined) checkDuration('timeout', timeout, { allowInfinity: true });
     signal?.throwIfAborted();
@@ -160,7 +169,8 @@ export class RpcClient {
     if (!replies.isReady) await this.#ready(method, timeout, signal);
     const msgId = hexId();
     const reply: ReplyPath = {
-      ...{ msgId, replyQueue: replies.queue.name },
+      msgId,
+      replyQueue: replies.queue.name,
       monitorTimeout: monitorTimeout === undefined ? undefined : wholeIfPossible(monitorTimeout / 1000),
     };
     const body = this.#request(method, args, options.context, reply);
@@ -210,12 +220,17 @@ export class RpcClient {
     if (versionCap !== undefined && !this.canSendVersion()) throw new RpcVersionCapError(version ?? '1.0', versionCap);
     const context = given ?? this.#options.context ?? NO_CONTEXT;
     const serialized: Record<string, unknown> = {};
-    for (const [name, value] of Object.entries(args)) {
-      serialized[name] = this.#serializer.serializeEntity(context, value);
+    for (const name of Object.keys(args)) {
+      setMember(serialized, name, this.#serializer.serializeEntity(context, (args as Args)[name]));
     }
     return seal(
       writeRequest({
-        ...{ method, args: serialized, namespace, version, reply, uniqueId: hexId() },
+        method,
+        args: serialized,
+        namespace,
+        version,
+        reply,
+        uniqueId: hexId(),
         context: this.#serializer.serializeContext(context),
       }),
     );
@@ -228,7 +243,15 @@ export class RpcClient {
     const where = fanout
       ? topology.all(topic)
       : topology.topic(exchange, server === undefined ? topic : `${topic}.${server}`);
-    return this.transport.send(body, { ...where, ...how, retry, mandatory: atLeastOnce });
+    return this.transport.send(body, {
+      exchange: where.exchange,
+      routingKey: where.routingKey,
+      expiration: how.expiration,
+      timeout: how.timeout,
+      signal: how.signal,
+      retry,
+      mandatory: atLeastOnce,
+    });
   }
 
   /** Waits until answers can arrive. */

@@ -4,7 +4,7 @@ import { NoSuchMethod, UnsupportedVersion } from '../errors.js';
 import { NoOpSerializer, type Serializer } from '../serializer.js';
 import { Target, type TargetOptions } from '../target.js';
 import { isCompatible } from '../version.js';
-import type { Context, Request } from '../wire/envelope.js';
+import { type Context, type Request, setMember } from '../wire/envelope.js';
 import { type AccessPolicy, checkPolicy, type Method, methodOf } from './access.js';
 
 /** What a method gets beside its arguments. */
@@ -52,12 +52,16 @@ export class Dispatcher {
     const [endpoint, method] = this.#find(name, namespace, version);
     const context = this.#serializer.deserializeContext(request.context);
     const args: Record<string, unknown> = {};
-    for (const [key, value] of Object.entries(request.args)) {
-      define(args, key, this.#serializer.deserializeEntity(context, value));
+    for (const key of Object.keys(request.args)) {
+      setMember(args, key, this.#serializer.deserializeEntity(context, request.args[key]));
     }
     const { monitorTimeout } = reply ?? {};
     const call: RpcCall = {
-      ...{ context, method: name, namespace, version, isCall: reply !== undefined },
+      context,
+      method: name,
+      namespace,
+      version,
+      isCall: reply !== undefined,
       clientTimeout: monitorTimeout === undefined ? undefined : monitorTimeout * 1000,
     };
     const result = await method.call(endpoint, args, call);
@@ -80,11 +84,4 @@ export class Dispatcher {
 
 function answersTo(target: Target, namespace: string | undefined): boolean {
   return target.namespace === namespace || (namespace !== undefined && target.legacyNamespaces.includes(namespace));
-}
-
-/** Keys are a peer's: `__proto__` is one like any other. */
-function define(object: Record<string, unknown>, key: string, value: unknown): void {
-  if (key === '__proto__')
-    Object.defineProperty(object, key, { value, enumerable: true, writable: true, configurable: true });
-  else object[key] = value;
 }

@@ -1,11 +1,12 @@
 import { ChannelError, ConnectionClosedError, type Consumer, type Message, MessagingError, type Queue } from 'wakame';
-import { after, type Deferred, deferred, noop, onAbort, raceSignal } from 'wakame/util';
+import { Alarm, after, type Deferred, deferred, noop, onAbort, raceSignal } from 'wakame/util';
 import { MessagingTimeout } from '../errors.js';
 import { takeName, type UniqueName } from '../queue-names.js';
 import type { Transport } from '../transport.js';
 import { DuplicateFilter } from '../wire/duplicates.js';
 import { type ReplyBody, readReply, unseal } from '../wire/envelope.js';
 import { readFailure } from '../wire/failure.js';
+import { GatheredAcks } from './gathered-acks.js';
 
 /** What a call waits for. Durations are milliseconds. */
 export interface Waiting {
@@ -45,6 +46,9 @@ export class Replies {
   readonly #listener: RepliesListener;
   readonly #waiters = new Map<string, Waiter>();
   readonly #duplicates = new DuplicateFilter();
+  readonly #acks = new GatheredAcks();
+  /** One timer for all calls. A timer of its own costs a call more than its envelope. */
+  readonly #alarm = new Alarm((now) => this.#expire(now), 1);
   /** From the first start on. */
   #mailbox: Mailbox | undefined;
   #starting: Promise<unknown> | undefined;
@@ -112,9 +116,26 @@ export class Replies {
 
   /** The answer to the call with this id. */
   wait(msgId: string, waiting: Waiting): Waiter {
-    const waiter = new Waiter(waiting, () => this.#waiters.delete(msgId));
+    const waiter = new Waiter(waiting, () => {
+      this.#waiters.delete(msgId);
+      if (this.#waiters.size === 0) this.#alarm.keepAlive(false);
+    });
     this.#waiters.set(msgId, waiter);
+    this.#alarm.keepAlive(true);
+    this.#alarm.set(waiter.deadline);
     return waiter;
+  }
+
+  #expire(now: number): void {
+    for (const waiter of this.#waiters.values()) {
+      if (waiter.deadline <= now) waiter.expire();
+      else this.#alarm.set(waiter.deadline);
+    }
+  }
+
+  /** Acknowledges what was answered: no answer waits for that from now on. */
+  settle(): void {
+    this.#acks.end();
   }
 
   /** Calls under way reject. Never rejects. */
@@ -125,6 +146,8 @@ export class Replies {
 
   async #close(): Promise<void> {
     for (const waiter of [...this.#waiters.values()]) waiter.fail(this.#closedError());
+    this.#alarm.stop();
+    this.settle();
     this.#starting?.catch(noop);
     await this.#mailbox?.consumer.close();
     this.#mailbox?.name.release();
@@ -146,7 +169,7 @@ export class Replies {
       this.#unreadable(message, error);
       return;
     }
-    void message.ack();
+    this.#acks.add(message);
     if (this.#duplicates.isDuplicate(reply.uniqueId)) return;
     const waiter = this.#waiters.get(reply.msgId);
     if (waiter === undefined) this.#listener.late(reply.msgId);
@@ -173,10 +196,11 @@ export class Replies {
 export class Waiter {
   /** Rejects with the failure of the method, MessagingTimeout, or the signal's reason. */
   readonly result: Promise<unknown>;
+  /** On the clock of `performance.now()`: when it is to be told to {@link expire}. */
+  readonly deadline: number;
   readonly #waiting: Waiting;
   readonly #done: () => void;
   readonly #settle: Deferred<unknown>;
-  readonly #offTimeout: () => void;
   readonly #offSignal: () => void;
   #offMonitor: () => void = noop;
   #last: unknown = null;
@@ -188,10 +212,8 @@ export class Waiter {
     this.#done = done;
     this.#settle = deferred<unknown>();
     this.result = this.#settle.promise;
-    const { timeout, asked, method, signal } = waiting;
-    this.#offTimeout = after(timeout, () => {
-      this.fail(new MessagingTimeout(`no answer to '${method}' within ${asked} ms`));
-    });
+    const { timeout, signal } = waiting;
+    this.deadline = performance.now() + timeout;
     this.#offSignal = signal === undefined ? noop : onAbort(signal, (reason) => this.fail(reason));
     this.#listen();
   }
@@ -205,6 +227,12 @@ export class Waiter {
     }
     this.#finish();
     this.#settle.resolve(this.#last);
+  }
+
+  /** The time is over. */
+  expire(): void {
+    const { asked, method } = this.#waiting;
+    this.fail(new MessagingTimeout(`no answer to '${method}' within ${asked} ms`));
   }
 
   fail(reason: unknown): void {
@@ -224,7 +252,6 @@ export class Waiter {
 
   #finish(): void {
     this.#state = 'done';
-    this.#offTimeout();
     this.#offMonitor();
     this.#offSignal();
     this.#done();

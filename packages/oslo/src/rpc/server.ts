@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   type Consumer,
   DEFAULTS,
@@ -54,6 +53,11 @@ const KEYS: ReadonlySet<string> = new Set<keyof RpcServerOptions>([
 
 /** Answers under way at most; then requests wait. */
 const MOST_ANSWERS = 1000;
+
+/** (That of `node:timers/promises` checks options, and can be aborted.) */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
 
 /** What the ping of oslo.messaging calls. */
 const PING: Endpoint = { oslo_rpc_server_ping: () => 'pong' };

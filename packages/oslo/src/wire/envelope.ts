@@ -102,11 +102,13 @@ function checkVersion(version: unknown): void {
 
 export function writeRequest(request: Request): object {
   const { method, args, namespace, version, context, uniqueId, reply } = request;
-  return {
-    ...{ method, args, namespace, version, _unique_id: uniqueId },
-    ...(reply && { _msg_id: reply.msgId, _reply_q: reply.replyQueue, _timeout: reply.monitorTimeout ?? null }),
-    ...packContext(context),
-  };
+  const message: Record<string, unknown> = { method, args, namespace, version, _unique_id: uniqueId };
+  if (reply !== undefined) {
+    message['_msg_id'] = reply.msgId;
+    message['_reply_q'] = reply.replyQueue;
+    message['_timeout'] = reply.monitorTimeout ?? null;
+  }
+  return Object.assign(message, packContext(context));
 }
 
 /** Throws DECODE_FAILED for what is no request. */
@@ -120,8 +122,12 @@ export function readRequest(message: Record<string, unknown>): Request {
   const replyQueue = optional(message, '_reply_q');
   const monitorTimeout = seconds(message['_timeout']);
   return {
-    ...{ method, args: args ?? {}, context: unpackContext(message), uniqueId: optional(message, '_unique_id') },
-    ...{ namespace: optional(message, 'namespace'), version: optional(message, 'version') },
+    method,
+    args: args ?? {},
+    context: unpackContext(message),
+    uniqueId: optional(message, '_unique_id'),
+    namespace: optional(message, 'namespace'),
+    version: optional(message, 'version'),
     reply: msgId !== undefined && isQueueName(replyQueue) ? { msgId, replyQueue, monitorTimeout } : undefined,
   };
 }
@@ -138,7 +144,10 @@ export function readReply(message: Record<string, unknown>): ReplyBody {
   if (msgId === undefined) throw malformed("a reply's _msg_id must be a string", message['_msg_id']);
   const failed = failure !== undefined && failure !== null && failure !== '' && failure !== false;
   return {
-    ...{ msgId, result: result ?? null, uniqueId: optional(message, '_unique_id'), ending: ending === true },
+    msgId,
+    result: result ?? null,
+    uniqueId: optional(message, '_unique_id'),
+    ending: ending === true,
     failure: failed ? (typeof failure === 'string' ? failure : writeJson(failure)) : undefined,
   };
 }
@@ -146,7 +155,7 @@ export function readReply(message: Record<string, unknown>): ReplyBody {
 /** A context as members of a message. */
 export function packContext(context: Context): Record<string, unknown> {
   const packed: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(context)) packed[CONTEXT_PREFIX + key] = value;
+  for (const key of Object.keys(context)) packed[CONTEXT_PREFIX + key] = context[key];
   return packed;
 }
 
@@ -157,6 +166,12 @@ export function unpackContext(message: Record<string, unknown>): Context {
     if (key.startsWith(CONTEXT_PREFIX)) context[key.slice(CONTEXT_PREFIX.length)] = message[key];
   }
   return context;
+}
+
+/** Sets a member; `__proto__` is a name like any other, and may be a peer's. */
+export function setMember(object: Record<string, unknown>, name: string, value: unknown): void {
+  if (name !== '__proto__') object[name] = value;
+  else Object.defineProperty(object, name, { value, enumerable: true, writable: true, configurable: true });
 }
 
 /** A string; `null` and nothing at all are the same. */

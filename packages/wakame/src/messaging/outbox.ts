@@ -12,8 +12,8 @@ import {
 } from '../errors.js';
 import { debug } from '../tracing.js';
 import type { OutgoingMessage, Returned, TransportChannel } from '../transport/contract.js';
+import { Alarm } from '../util/alarm.js';
 import { type Deadline, doneBefore } from '../util/deadline.js';
-import { Alarm } from './alarm.js';
 import { exchangeBlamed, isFaultOfMessage } from './blame.js';
 import { Budget } from './budget.js';
 import type { Entry } from './entry.js';

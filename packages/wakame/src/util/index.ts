@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export { onAbort, raceSignal, sleep } from './abort.js';
+export { Alarm } from './alarm.js';
 export * from './check.js';
 export { Deadline, doneBefore, withDeadline } from './deadline.js';
 export { type Deferred, deferred } from './deferred.js';
