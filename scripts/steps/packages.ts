@@ -20,7 +20,7 @@ const newestNodeTypes = '26.6.6';
 const olderTypeScript = '5.9.3';
 
 /** Client libraries that applications install beside wakame, as the packages are tested with. */
-const clientLibraries = ['ioredis', 'pg'];
+const clientLibraries = ['ioredis', 'pg', 'mysql2'];
 
 /** Bytes, unpacked. More than that is a mistake in `files`. */
 const largestPackage = 2_500_000;

@@ -45,7 +45,7 @@ const exported = {
   'wakame/memory': ['MemoryDriver memoryBroker resetMemory transportModule'],
   'wakame/otel': ['instrument processMessage'],
   'wakame/redis': ['RedisDriver transportModule'],
-  'wakame/sql': ['SqlDriver postgresqlModule sqlalchemyModule sqliteModule'],
+  'wakame/sql': ['SqlDriver mysqlModule postgresqlModule sqlalchemyModule sqliteModule'],
   'wakame/virtual': ['defineVirtualTransport'],
   'wakame/wire': [
     'bindingPattern clampPriority copyMessage copyTable decodeEnvelope encodeEnvelope hasWildcard knownBindingPatterns',

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { lock } from '../lock.mjs';
 import type { Broker } from './broker.ts';
 import { canInstall, install } from './debian.ts';
+import { mariadb } from './mariadb.ts';
 import { postgresql } from './postgresql.ts';
 import { isListening, waitUntil } from './processes.ts';
 import { rabbitmq } from './rabbitmq.ts';
@@ -11,7 +12,7 @@ import { redis } from './redis.ts';
 import { stateFolder } from './state.ts';
 
 /** Every broker that tests use, in the order they start. */
-export const brokers: readonly Broker[] = [rabbitmq, redis, postgresql];
+export const brokers: readonly Broker[] = [rabbitmq, redis, postgresql, mariadb];
 
 /** Where a broker is. */
 export interface Status {

@@ -26,6 +26,7 @@ const redis: TransportLoader = async () => (await import('../transports/redis/in
 
 const sqlite: TransportLoader = async () => (await import('../transports/sql/index.js')).sqliteModule;
 const postgresql: TransportLoader = async () => (await import('../transports/sql/index.js')).postgresqlModule;
+const mysql: TransportLoader = async () => (await import('../transports/sql/index.js')).mysqlModule;
 const sqlalchemy: TransportLoader = async () => (await import('../transports/sql/index.js')).sqlalchemyModule;
 
 const filesystem: TransportLoader = async () => (await import('../transports/filesystem/index.js')).transportModule;
@@ -42,6 +43,8 @@ const registrations = new Map<string, Registration>([
   ['sqlite', { load: sqlite, wholeUrl: true }],
   ['postgresql', { load: postgresql, wholeUrl: false }],
   ['postgres', { load: postgresql, wholeUrl: false }],
+  ['mysql', { load: mysql, wholeUrl: false }],
+  ['mariadb', { load: mysql, wholeUrl: false }],
   ['sqla', { load: sqlalchemy, wholeUrl: false }],
   ['sqlalchemy', { load: sqlalchemy, wholeUrl: false }],
   ['filesystem', { load: filesystem, wholeUrl: false }],

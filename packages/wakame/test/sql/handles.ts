@@ -1,9 +1,10 @@
 /** The handles that applications have their own transactions on. */
 import { DatabaseSync } from 'node:sqlite';
 import BetterSqlite from 'better-sqlite3';
+import mysql from 'mysql2/promise';
 import pg from 'pg';
 
-export type DatabaseName = 'node:sqlite' | 'better-sqlite3' | 'pg';
+export type DatabaseName = 'node:sqlite' | 'better-sqlite3' | 'pg' | 'mysql2';
 
 export interface Handle {
   /** What `publish` is given. */
@@ -16,6 +17,7 @@ export interface Handle {
 
 /** @param url As a Connection takes it. */
 export function openHandle(name: DatabaseName, url: string): Promise<Handle> {
+  if (name === 'mysql2') return openMariadb(url);
   return name === 'pg' ? openPostgresql(url) : openSqlite(name, url);
 }
 
@@ -38,5 +40,18 @@ async function openPostgresql(url: string): Promise<Handle> {
     run: async (statement) => void (await client.query(statement)),
     column: async (query) => (await client.query(query)).rows.map((row) => Object.values(row as object)[0]),
     close: () => client.end(),
+  };
+}
+
+async function openMariadb(url: string): Promise<Handle> {
+  const connection = await mysql.createConnection(url);
+  return {
+    transaction: connection,
+    run: async (statement) => void (await connection.query(statement)),
+    column: async (query) => {
+      const [rows] = await connection.query(query);
+      return (rows as object[]).map((row) => Object.values(row)[0]);
+    },
+    close: () => connection.end(),
   };
 }

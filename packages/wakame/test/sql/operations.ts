@@ -15,10 +15,10 @@ export function operationsOf(dialect: Dialect): Operations {
   return new Operations({ dialect, names: tableNames(), holder, lease: 30_000, clock, effects: new Effects() });
 }
 
-/** As a Connection opens it. The tables have to be there. */
-export async function openPostgresql(url: string): Promise<{ session: Session; operations: Operations }> {
+/** A database server's, as a Connection opens it. The tables have to be there. */
+export async function openSession(url: string): Promise<{ session: Session; operations: Operations }> {
   const parsed = new URL(url);
-  const target = targetOf(serverParameters('postgresql', parsed, parsed.pathname.slice(1), {}));
+  const target = targetOf(serverParameters(parsed.protocol.slice(0, -1), parsed, parsed.pathname.slice(1), {}));
   const backend = backendOf(target);
   const session = await backend.open({
     target,

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection, Exchange, MessagingError, Queue } from 'wakame';
 import { type DatabaseName, type Handle, openHandle } from './handles.js';
-import { postgresqlDatabases, scaled, temporaryFolder } from './support.js';
+import { mariadbDatabases, postgresqlDatabases, scaled, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 let files = 0;
@@ -19,7 +19,22 @@ interface Database {
   readonly tries: number;
   /** Where nobody was before. */
   newUrl(): Promise<string>;
+  /** Statements after which, within a transaction, nothing can be stored any more, and after which it can again. */
+  readonly failure?: { readonly prepare: string; readonly begin: string; readonly end: string };
 }
+
+const renamed = {
+  prepare: 'SELECT 1',
+  begin: 'ALTER TABLE kombu_message RENAME TO elsewhere',
+  end: 'ALTER TABLE elsewhere RENAME TO kombu_message',
+};
+/** Where a transaction ends when a table is altered. */
+const forbidden = {
+  prepare: `CREATE TRIGGER forbid BEFORE INSERT ON kombu_message FOR EACH ROW
+    IF @forbidden THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'forbidden'; END IF`,
+  begin: 'SET @forbidden = 1',
+  end: 'SET @forbidden = 0',
+};
 
 const databases: readonly Database[] = [
   ...(['node:sqlite', 'better-sqlite3'] as const).map((name) => ({
@@ -28,6 +43,7 @@ const databases: readonly Database[] = [
     newUrl: async () => `sqlite:${folder}/${++files}.db`,
   })),
   { name: 'pg', tries: 4, newUrl: postgresqlDatabases().newUrl },
+  { name: 'mysql2', tries: 4, newUrl: mariadbDatabases().newUrl, failure: forbidden },
 ];
 
 const open: (() => unknown)[] = [];
@@ -47,7 +63,7 @@ async function handleOn(name: DatabaseName, url: string): Promise<Handle> {
   return handle;
 }
 
-describe.each(databases)('$name', ({ name, tries, newUrl }) => {
+describe.each(databases)('$name', ({ name, tries, newUrl, failure = renamed }) => {
   async function start() {
     const url = await newUrl();
     const connection = connect(url);
@@ -60,17 +76,18 @@ describe.each(databases)('$name', ({ name, tries, newUrl }) => {
   }
 
   test('a message is sent when the transaction commits, and a waiting consumer gets it', async () => {
-    const { connection, queue, handle, transaction, producer } = await start();
+    const { url, connection, queue, handle, transaction, producer } = await start();
     const seen: number[] = [];
     const consumer = connection.consumer(queue, {
       settle: 'auto',
       onMessage: ({ payload }) => void seen.push(payload),
     });
     await consumer.consume();
+    const other = await handleOn(name, url);
     await handle.run('BEGIN');
     await handle.run('INSERT INTO work (n) VALUES (1)');
     await Promise.all([1, 2, 3].map((n) => producer.publish(n, { transaction })));
-    expect(await queue.get()).toBeUndefined();
+    expect((await other.column('SELECT count(*) FROM kombu_message')).map(Number)).toEqual([0]);
     expect(seen).toEqual([]);
     await handle.run('COMMIT');
     await expect.poll(() => seen, { timeout: 5000 }).toEqual([1, 2, 3]);
@@ -123,11 +140,12 @@ describe.each(databases)('$name', ({ name, tries, newUrl }) => {
 
   test('what fails leaves nothing behind, and the transaction can go on', async () => {
     const { queue, handle, transaction, producer } = await start();
+    await handle.run(failure.prepare);
     await handle.run('BEGIN');
     await handle.run('INSERT INTO work (n) VALUES (1)');
-    await handle.run('ALTER TABLE kombu_message RENAME TO elsewhere');
+    await handle.run(failure.begin);
     await expect(producer.publish(1, { transaction })).rejects.toBeInstanceOf(MessagingError);
-    await handle.run('ALTER TABLE elsewhere RENAME TO kombu_message');
+    await handle.run(failure.end);
     await producer.publish(2, { transaction });
     await handle.run('COMMIT');
     expect((await queue.get())?.payload).toBe(2);

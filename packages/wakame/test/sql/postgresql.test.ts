@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { Connection, type ConnectionOptions, Queue } from 'wakame';
 import { run } from '../../src/transports/sql/steps.js';
 import { keyOf, targetOf } from '../../src/transports/sql/target.js';
-import { openPostgresql } from './operations.js';
+import { openSession } from './operations.js';
 import { postgresqlDatabases, serverParameters } from './support.js';
 
 const { newUrl } = postgresqlDatabases();
@@ -115,7 +115,7 @@ describe('beside others', () => {
     const queue = await declared(connection);
     await connection.producer().publish(1, { routingKey: 'q' });
     const held = await queue.get();
-    const { session, operations } = await openPostgresql(url);
+    const { session, operations } = await openSession(url);
     open.push(() => session.close());
     const other = await psql(url);
     await other.query('SELECT pg_advisory_lock(7)');

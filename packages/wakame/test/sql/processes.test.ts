@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { Connection, Queue } from 'wakame';
-import { postgresqlDatabases, scaled, temporaryFolder } from './support.js';
+import { mariadbDatabases, postgresqlDatabases, scaled, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 const children: ChildProcess[] = [];
@@ -20,11 +20,10 @@ function start(url: string, ...args: string[]): ChildProcess {
   return child;
 }
 
-const { newUrl } = postgresqlDatabases();
-
 test.each([
   ['sqlite', async () => `sqlite:${folder}/fleet.db`],
-  ['postgresql', newUrl],
+  ['postgresql', postgresqlDatabases().newUrl],
+  ['mariadb', mariadbDatabases().newUrl],
 ] as const)(
   '%s: what two processes publish, four handle: each message once',
   async (_name, locate) => {

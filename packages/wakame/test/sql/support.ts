@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import mysql from 'mysql2';
 import pg, { type Client } from 'pg';
 import { afterAll, beforeAll } from 'vitest';
 import { brokerUrl } from '../../../../scripts/lib/brokers/environment.ts';
@@ -74,6 +75,43 @@ export function postgresqlDatabases(): Databases {
     emptyStore: async (transportOptions = {}) => {
       const tables = { queue_tablename: `q${++stores}`, message_tablename: `m${stores}` };
       return serverParameters('postgresql', url, name, { ...tables, ...transportOptions });
+    },
+  };
+}
+
+/** The same on the MariaDB that all tests share. */
+export function mariadbDatabases(): Databases {
+  const name = `sql_${process.pid}`;
+  const url = new URL(brokerUrl('mariadb'));
+  let admin: mysql.Connection | undefined;
+  const query = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      admin?.query(text, (error) => (error === null ? resolve() : reject(error)));
+    });
+  const made: string[] = [];
+  const make = async (database: string) => {
+    made.push(database);
+    await query(`DROP DATABASE IF EXISTS ${database}`);
+    await query(`CREATE DATABASE ${database}`);
+  };
+  beforeAll(async () => {
+    admin = mysql.createConnection(url.href);
+    await make(name);
+  });
+  afterAll(async () => {
+    for (const database of made) await query(`DROP DATABASE ${database}`);
+    admin?.end();
+  });
+  let stores = 0;
+  return {
+    newUrl: async () => {
+      const database = `${name}_${++stores}`;
+      await make(database);
+      return Object.assign(new URL(url), { pathname: `/${database}` }).href;
+    },
+    emptyStore: async (transportOptions = {}) => {
+      const tables = { queue_tablename: `q${++stores}`, message_tablename: `m${stores}` };
+      return serverParameters('mysql', url, name, { ...tables, ...transportOptions });
     },
   };
 }

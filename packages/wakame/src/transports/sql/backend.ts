@@ -42,6 +42,11 @@ export interface Backend extends ErrorReader {
   open(options: OpenSession): Promise<Session>;
   /** Makes the tables if they are not there. */
   prepare(session: Session, names: Names): Promise<void>;
+  /**
+   * Makes the tables better than somebody else made them, where that is possible without waiting for others. Gives whether nothing is left to do; undefined: nothing ever
+   * is. Run in no transaction, now and then, until it is done.
+   */
+  improve?(names: Names): Steps<boolean>;
   /** The largest payload that the tables take, in bytes; undefined: none that matters. */
   payloadLimit?(session: Session, names: Names): Promise<number | undefined>;
   /**

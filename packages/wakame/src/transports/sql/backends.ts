@@ -1,4 +1,5 @@
 import type { Backend } from './backend.js';
+import { mysqlBackend } from './mysql/index.js';
 import { postgresqlBackend } from './postgresql/index.js';
 import { sqliteBackend } from './sqlite/index.js';
 import type { DatabaseKind, Target } from './target.js';
@@ -6,6 +7,7 @@ import type { DatabaseKind, Target } from './target.js';
 const BACKENDS: Readonly<Record<DatabaseKind, Backend>> = {
   sqlite: sqliteBackend,
   postgresql: postgresqlBackend,
+  mysql: mysqlBackend,
 };
 
 /** What knows the database of this target. Its client library is loaded when it is first opened. */

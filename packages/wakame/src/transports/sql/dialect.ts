@@ -1,6 +1,6 @@
 import type { MessagingError } from '../../errors.js';
 import type { Names } from './names.js';
-import type { Row, Steps } from './steps.js';
+import { type Row, run, type Steps } from './steps.js';
 
 /** A message to be inserted into Kombu's table. */
 export interface NewMessage {
@@ -10,7 +10,7 @@ export interface NewMessage {
 
 /** In what the databases differ. */
 export interface Dialect {
-  readonly name: 'sqlite' | 'postgresql';
+  readonly name: 'sqlite' | 'postgresql' | 'mysql';
   /** The database's clock: milliseconds since the epoch. */
   readonly now: string;
   /** How the booleans of Kombu's table are written. */
@@ -39,6 +39,13 @@ export interface Dialect {
   /** A condition with one `?`: that the column is among the values of {@link list}. */
   inIds(column: string): string;
   inNames(column: string): string;
+  /** Rows found by their keys: what to select from, and a condition. One of them has the `?` for {@link list}, and no other rows are locked. */
+  among(table: string, alias: string, key: string): { readonly from: string; readonly where: string };
+  /** An UPDATE of such rows; `set` has no `?`. */
+  updateAmong(table: string, key: string, set: string): string;
+  deleteAmong(table: string, key: string): string;
+  /** Deletes the rows of a queue, none but which are locked. Gives the number. */
+  deleteOfQueue(table: KeyOf): (queueId: number) => Steps<number>;
   /** The value for such a `?`. Never for none. */
   list(values: readonly number[] | readonly string[]): unknown;
   /** The end of an insert into a table with this key: a row that stands gets the new values of these columns. */
@@ -78,6 +85,22 @@ export interface Column {
 export interface KeyOf {
   readonly table: string;
   readonly key: string;
+}
+
+/** The parts of a dialect that follow from {@link Dialect.inIds}, where a statement locks the rows that it changes and no others. */
+export function plainStatements(
+  inIds: Dialect['inIds'],
+): Pick<Dialect, 'inIds' | 'among' | 'updateAmong' | 'deleteAmong' | 'deleteOfQueue'> {
+  return {
+    inIds,
+    among: (table, alias, key) => ({ from: `${table} ${alias}`, where: inIds(`${alias}.${key}`) }),
+    updateAmong: (table, key, set) => `UPDATE ${table} SET ${set} WHERE ${inIds(key)}`,
+    deleteAmong: (table, key) => `DELETE FROM ${table} WHERE ${inIds(key)}`,
+    deleteOfQueue: ({ table }) =>
+      function* (queueId) {
+        return (yield* run(`DELETE FROM ${table} WHERE queue_id = ?`, queueId)).changes;
+      },
+  };
 }
 
 /** What a failed statement means for whoever ran it. */

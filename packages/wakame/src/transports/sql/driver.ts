@@ -229,6 +229,7 @@ export class SqlDriver implements Driver {
     const incarnation = this.#open;
     const { executor, operations, options, problem } = incarnation;
     await incarnation.inspect();
+    await incarnation.improve();
     const requestId = -++this.#sweeps;
     const { returned, expired, overflowed, deletedQueues } = await executor.submit('write', () =>
       operations.sweeping.sweep(limit, requestId),

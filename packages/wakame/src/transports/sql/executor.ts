@@ -11,8 +11,8 @@ import type { Steps } from './steps.js';
 /** Operations that are one transaction at most: it must not take long. */
 const MOST_TOGETHER = 64;
 
-/** `take` writes, too, and waits for no row that others hold. */
-export type JobMode = Mode | 'take';
+/** `take` writes, too, and waits for no row that others hold. `alone` is done in no transaction, and with nothing else. */
+export type JobMode = Mode | 'take' | 'alone';
 
 interface Job {
   readonly mode: JobMode;
@@ -151,11 +151,14 @@ export class Executor {
 
   /** Reads are not made to wait for a lock that only writing needs; those after a write come along with it. */
   #nextGroup(): Job[] {
-    const writes = this.#jobs[0]?.mode !== 'read';
+    const first = this.#jobs[0]?.mode;
+    if (first === 'alone') return this.#jobs.splice(0, 1);
+    const writes = first !== 'read';
     let took = false;
     let count = 0;
     for (const { mode } of this.#jobs.slice(0, MOST_TOGETHER)) {
-      const belongs = mode === 'read' || (writes && !(mode === 'write' && took && this.#options.takesLast));
+      const isLate = mode === 'write' && took && this.#options.takesLast;
+      const belongs = mode === 'read' || (writes && mode !== 'alone' && !isLate);
       if (!belongs) break;
       took ||= mode === 'take';
       count++;
@@ -195,7 +198,7 @@ export class Executor {
     const { session, effects, announce, committed } = this.#options;
     effects.clear();
     const [head] = group as [Job];
-    const running = session.transact(head.mode === 'read' ? 'read' : 'write', function* () {
+    const running = session.transact(head.mode === 'write' || head.mode === 'take' ? 'write' : 'read', function* () {
       const results: unknown[] = [];
       for (const { work } of group) results.push(yield* work());
       if (effects.any) yield* announce(effects);

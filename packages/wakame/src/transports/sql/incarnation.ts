@@ -33,6 +33,7 @@ export class Incarnation {
   readonly #key: string;
   readonly #leave: () => void;
   readonly #life: Life;
+  #isImproved = false;
 
   static async open(driver: OpenDriver): Promise<Incarnation> {
     const { parameters, signal } = driver;
@@ -62,6 +63,7 @@ export class Incarnation {
       incarnation = new Incarnation({ driver, target, options, backend, session, payloadLimit, life });
       const { executor, operations, holderName } = incarnation;
       for (let i = 0; i < CLOCK_LOOKS; i++) await incarnation.compareClocks();
+      await incarnation.improve();
       await executor.submit('write', () => operations.consumers.open(holderName));
       signal?.throwIfAborted();
       life.opened();
@@ -133,6 +135,21 @@ export class Incarnation {
     clock.offset = isSet ? offset : Math.min(offset, clock.offset);
   }
 
+  /** Makes better what somebody else made, if it can be done now. */
+  async improve(): Promise<void> {
+    const { backend, options } = this;
+    if (this.#isImproved || backend.improve === undefined) return;
+    const improve = backend.improve.bind(backend, options.names);
+    try {
+      this.#isImproved = await this.executor.submit('alone', improve);
+    } catch (error) {
+      if (backend.failureOf(error) !== 'failed') throw error;
+      // Who may not do it need not: it costs time, later.
+      this.#isImproved = true;
+      this.problem(backend.classify(error));
+    }
+  }
+
   /** Rejects, and gives the connection up, when it is of no use in a way that no statement would show. */
   async inspect(): Promise<void> {
     try {
@@ -157,8 +174,12 @@ export class Incarnation {
         yield* run('RELEASE SAVEPOINT wakame');
         return result;
       } catch (error) {
-        yield* run('ROLLBACK TO SAVEPOINT wakame');
-        yield* run('RELEASE SAVEPOINT wakame');
+        try {
+          yield* run('ROLLBACK TO SAVEPOINT wakame');
+          yield* run('RELEASE SAVEPOINT wakame');
+        } catch {
+          // The database has ended the whole transaction, or the connection is lost: there is nothing left in it.
+        }
         throw error;
       }
     });

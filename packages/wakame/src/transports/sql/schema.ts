@@ -28,6 +28,8 @@ export interface ColumnTypes {
   /** Text of up to so many characters, compared byte by byte. */
   text(length: number): string;
   readonly longText: string;
+  /** What stands behind the columns of a table; undefined: nothing. */
+  readonly keys?: ((table: string) => readonly string[]) | undefined;
   /** After the closing bracket of a table. */
   readonly suffix: string;
 }
@@ -36,7 +38,7 @@ export interface ColumnTypes {
 export function ourTables(names: Names, types: ColumnTypes): string[] {
   const { autoKey, integer, longText, suffix } = types;
   const table = (name: string, columns: readonly string[]) =>
-    `CREATE TABLE IF NOT EXISTS ${name} (${columns.join(', ')})${suffix}`;
+    `CREATE TABLE IF NOT EXISTS ${name} (${[...columns, ...(types.keys?.(name) ?? [])].join(', ')})${suffix}`;
   const uuid = types.text(36);
   const name = types.text(255);
   return [

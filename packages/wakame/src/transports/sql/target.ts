@@ -5,6 +5,7 @@
  *   sqlite:orders.db   sqlite:/var/lib/orders.db          a path, percent-encoded where need be
  *   sqlite:///orders.db   sqlite:////var/lib/orders.db    as SQLAlchemy writes them: three slashes are relative, four absolute
  *   postgresql://user:password@host:5432/database         also postgres://
+ *   mysql://user:password@host:3306/database              also mariadb://
  *   sqla+sqlite:///orders.db   sqla+postgresql+psycopg2://…    as Kombu
  * ```
  */
@@ -18,7 +19,7 @@ import { IGNORED_OPTIONS, SQL_OPTIONS } from './options.js';
 
 type ConnectionParameters = OpenDriver['parameters'];
 
-export type DatabaseKind = 'sqlite' | 'postgresql';
+export type DatabaseKind = 'sqlite' | 'postgresql' | 'mysql';
 
 /** A database, and how to reach it. */
 export interface Target {
@@ -39,9 +40,11 @@ const KINDS: ReadonlyMap<string, DatabaseKind> = new Map([
   ['sqlite', 'sqlite'],
   ['postgresql', 'postgresql'],
   ['postgres', 'postgresql'],
+  ['mysql', 'mysql'],
+  ['mariadb', 'mysql'],
 ]);
 
-const PORTS: Readonly<Record<DatabaseKind, number>> = { sqlite: 0, postgresql: 5432 };
+const PORTS: Readonly<Record<DatabaseKind, number>> = { sqlite: 0, postgresql: 5432, mysql: 3306 };
 
 /** Throws INVALID_URL, with no password in the message. */
 export function targetOf(parameters: ConnectionParameters): Target {

@@ -15,6 +15,9 @@ export class Lifecycle {
   readonly #storing: Storing;
   readonly #routing: Routing;
   readonly #texts;
+  readonly #deleteDelayed;
+  /** All that lies in the queue or belongs to it. */
+  readonly #deleteContent;
 
   constructor(context: Context, queues: Queues, storing: Storing, routing: Routing) {
     this.#context = context;
@@ -40,13 +43,17 @@ export class Lifecycle {
       someReady: `SELECT m.id FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready} AND m.id <= ?
         ORDER BY m.id LIMIT ?`,
       some: `SELECT id FROM ${names.message} WHERE queue_id = ? LIMIT ?`,
-      deleteDelayed: `DELETE FROM ${names.delayed} WHERE queue_id = ?`,
-      ofQueue: [names.lease, names.trait, names.consumer, names.queueOptions].map(
-        (table) => `DELETE FROM ${table} WHERE queue_id = ?`,
-      ),
-      deleteMessages: `DELETE FROM ${names.message} WHERE queue_id = ?`,
       deleteQueue: `DELETE FROM ${names.queue} WHERE id = ?`,
     };
+    this.#deleteDelayed = d.deleteOfQueue({ table: names.delayed, key: 'id' });
+    this.#deleteContent = [
+      d.deleteOfQueue({ table: names.lease, key: 'message_id' }),
+      d.deleteOfQueue({ table: names.trait, key: 'message_id' }),
+      d.deleteOfQueue({ table: names.consumer, key: 'id' }),
+      d.deleteOfQueue({ table: names.queueOptions, key: 'queue_id' }),
+      this.#deleteDelayed,
+      d.deleteOfQueue({ table: names.message, key: 'id' }),
+    ];
   }
 
   *declare(wanted: readonly { readonly name: string; readonly options: QueueOptions }[]): Steps<readonly QueueStat[]> {
@@ -113,15 +120,13 @@ export class Lifecycle {
 
   *purgeDelayed(name: string): Steps<number> {
     const queue = (yield* this.#queues.named([name])).get(name);
-    return queue === undefined ? 0 : (yield* run(this.#texts.deleteDelayed, queue.id)).changes;
+    return queue === undefined ? 0 : yield* this.#deleteDelayed(queue.id);
   }
 
   /** The queue with everything in it and about it. */
   *delete(queue: QueueRow): Steps<void> {
     yield* this.#routing.unbindAll('queue', queue.name);
-    for (const text of this.#texts.ofQueue) yield* run(text, queue.id);
-    yield* run(this.#texts.deleteDelayed, queue.id);
-    yield* run(this.#texts.deleteMessages, queue.id);
+    for (const deleteSome of this.#deleteContent) yield* deleteSome(queue.id);
     yield* run(this.#texts.deleteQueue, queue.id);
     this.#context.effects.changed = true;
   }

@@ -32,21 +32,26 @@ export class Settling {
     this.#queues = queues;
     this.#storing = storing;
     const { dialect: d, names, lease } = context;
-    const held = `SELECT l.message_id AS id, l.request_id, l.queue_id, m.id AS present, t.fate FROM ${names.lease} l
+    const heldAmong = (
+      from: string,
+    ) => `SELECT l.message_id AS id, l.holder, l.request_id, l.queue_id, m.id AS present, t.fate FROM ${from}
       LEFT JOIN ${names.message} m ON m.id = l.message_id LEFT JOIN ${names.trait} t ON t.message_id = l.message_id`;
+    const leases = d.among(names.lease, 'l', 'message_id');
+    const messages = d.among(names.message, 'm', 'id');
+    const held = `${heldAmong(leases.from)} WHERE ${leases.where}`;
     this.#texts = {
       // Nobody must find them lapsed meanwhile.
-      held: `${held} WHERE ${d.noIndex('l.holder')} = ? AND ${d.inIds('l.message_id')}${d.lockOf('l')}`,
-      allOf: `${held} WHERE l.holder = ? ORDER BY l.message_id LIMIT ?`,
+      held: `${held}${d.lockOf('l')}`,
+      allOf: `${heldAmong(`${names.lease} l`)} WHERE l.holder = ? ORDER BY l.message_id LIMIT ?`,
       lockLapsed: `SELECT message_id AS id FROM ${names.lease} WHERE until <= ${d.now} ORDER BY until LIMIT ?${d.skipLocked}`,
-      lapsed: `${held} WHERE ${d.inIds('l.message_id')}`,
-      lock: `SELECT id FROM ${names.message} WHERE ${d.inIds('id')} ORDER BY id${d.lock}`,
-      release: `DELETE FROM ${names.lease} WHERE ${d.inIds('message_id')}`,
-      show: `UPDATE ${names.message} SET visible = ${d.true}, version = version % 32000 + 1 WHERE ${d.inIds('id')}`,
+      lapsed: held,
+      lock: `SELECT m.id FROM ${messages.from} WHERE ${messages.where} ORDER BY m.id${d.lock}`,
+      release: d.deleteAmong(names.lease, 'message_id'),
+      show: d.updateAmong(names.message, 'id', `visible = ${d.true}, version = version % 32000 + 1`),
       count: `INSERT INTO ${names.trait} (message_id, queue_id, priority, returns)
         SELECT m.id, m.queue_id, 0, 1 FROM ${names.message} m WHERE ${d.inIds('m.id')}
         ${d.onConflictCount('message_id', names.trait, 'returns')}`,
-      renew: `UPDATE ${names.lease} SET until = ${d.now} + ${lease} WHERE ${d.noIndex('holder')} = ? AND ${d.inIds('message_id')}`,
+      renew: d.updateAmong(names.lease, 'message_id', `until = ${d.now} + ${lease}`),
     };
     this.#deleteHeld = d.deleteRows([
       { table: names.lease, key: 'message_id' },
@@ -87,7 +92,7 @@ export class Settling {
     return results;
   }
 
-  /** Renews leases. For each: whether it was still ours. */
+  /** Renews leases, which nobody else can take meanwhile. For each: whether it was still ours. */
   *extend(leases: readonly LeaseKey[]): Steps<readonly boolean[]> {
     if (leases.length === 0) return [];
     const held = yield* this.#held(leases);
@@ -96,9 +101,7 @@ export class Settling {
       return row?.present === true && row.requestId === requestId;
     });
     const ids = leases.filter((_, i) => ours[i]).map(({ id }) => id);
-    if (ids.length > 0) {
-      yield* run(this.#texts.renew, this.#context.holder, this.#context.dialect.list(ids));
-    }
+    if (ids.length > 0) yield* run(this.#texts.renew, this.#context.dialect.list(ids));
     return ours;
   }
 
@@ -131,9 +134,9 @@ export class Settling {
 
   *#held(leases: readonly LeaseKey[]): Steps<Map<number, ReturnType<typeof toHeld>>> {
     const { dialect, holder } = this.#context;
-    const ids = dialect.list([...new Set(leases.map(({ id }) => id))]);
-    const rows = yield* all(this.#texts.held, holder, ids);
-    return new Map(rows.map(toHeld).map((row) => [row.id, row]));
+    const rows = yield* all(this.#texts.held, dialect.list([...new Set(leases.map(({ id }) => id))]));
+    const ours = rows.filter((row) => row.holder === holder);
+    return new Map(ours.map(toHeld).map((row) => [row.id, row]));
   }
 
   /** Back to their places. */

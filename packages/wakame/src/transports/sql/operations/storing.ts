@@ -58,7 +58,7 @@ export class Storing {
     this.#texts = {
       due: `SELECT id, queue_id, expires_at, priority, size, payload FROM ${names.delayed}
         WHERE queue_id = ? AND not_before <= ${d.now} ORDER BY not_before, id LIMIT ${CHUNK}${d.skipLocked}`,
-      dropDelayed: `DELETE FROM ${names.delayed} WHERE ${d.inIds('id')}`,
+      dropDelayed: d.deleteAmong(names.delayed, 'id'),
       delay: `INSERT INTO ${names.delayed} (queue_id, not_before, expires_at, priority, size, payload) VALUES (?, ?, ?, ?, ?, ?)`,
       count: `SELECT count(*) AS count FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready}`,
       // What Python stored has no size noted: base64 takes a third more.
@@ -68,8 +68,8 @@ export class Storing {
       urgentHead: `${head} ORDER BY COALESCE(t.priority, 0) DESC, m.id LIMIT ?`,
       expired: `SELECT t.message_id AS id FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
         WHERE ${d.noIndex('t.queue_id')} = ? AND t.expires_at <= ${d.now} AND ${d.isReady('m')} ORDER BY ${d.noIndex('t.message_id')} LIMIT ${CHUNK}`,
-      hide: `UPDATE ${names.message} SET visible = ${d.false}, version = version % 32000 + 1 WHERE ${d.inIds('id')}`,
-      fate: `UPDATE ${names.trait} SET fate = ? WHERE ${d.inIds('message_id')}`,
+      hide: d.updateAmong(names.message, 'id', `visible = ${d.false}, version = version % 32000 + 1`),
+      fate: (fate: Fate) => d.updateAmong(names.trait, 'message_id', `fate = '${fate}'`),
       hasTrait: `SELECT message_id AS id FROM ${names.trait} WHERE ${d.inIds('message_id')}`,
     };
     this.#delete = d.deleteRows([
@@ -168,7 +168,7 @@ export class Storing {
     const { dialect } = this.#context;
     yield* run(this.#texts.hide, dialect.list(ids));
     const known = new Set((yield* all(this.#texts.hasTrait, dialect.list(ids))).map(({ id }) => toNumber(id)));
-    if (known.size > 0) yield* run(this.#texts.fate, fate, dialect.list([...known]));
+    if (known.size > 0) yield* run(this.#texts.fate(fate), dialect.list([...known]));
     yield* this.#insertTraits(ids.filter((id) => !known.has(id)).map((id) => [id, queue.id, 0, null, null, 0, fate]));
     this.#context.effects.due = true;
   }

@@ -61,7 +61,7 @@ export class Sweeping {
         FROM (SELECT message_id, fate FROM ${names.trait} WHERE message_id > ? ORDER BY message_id LIMIT ?) batch
         LEFT JOIN ${names.message} m ON m.id = batch.message_id LEFT JOIN ${names.lease} l ON l.message_id = batch.message_id
         ORDER BY batch.message_id`,
-      deleteTraits: `DELETE FROM ${names.trait} WHERE ${d.inIds('message_id')}`,
+      deleteTraits: d.deleteAmong(names.trait, 'message_id'),
       abandoned: `SELECT m.id FROM ${names.message} m WHERE ${d.noIndex('m.visible')} = ${d.false} AND m.timestamp < ?
         AND NOT EXISTS (SELECT 1 FROM ${names.lease} l WHERE l.message_id = m.id)
         AND NOT EXISTS (SELECT 1 FROM ${names.trait} t WHERE t.message_id = m.id AND t.fate IS NOT NULL)

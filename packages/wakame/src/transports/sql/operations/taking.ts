@@ -57,16 +57,20 @@ export class Taking {
     const { dialect: d, names, lease } = context;
     const ready = d.ready('m');
     const leaseColumns = ['queue_id', 'holder', 'request_id', 'until'];
-    const hide = `UPDATE ${names.message} SET visible = ${d.false}, version = version % 32000 + 1`;
+    const hidden = `visible = ${d.false}, version = version % 32000 + 1`;
     const next = `FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready} ORDER BY m.id LIMIT ?${d.skipLocked}`;
-    const claim = d.isAmong && `${hide} WHERE ${d.isAmong('id', `SELECT m.id ${next}`)} RETURNING id, payload`;
+    const claim =
+      d.isAmong &&
+      `UPDATE ${names.message} SET ${hidden} WHERE ${d.isAmong('id', `SELECT m.id ${next}`)} RETURNING id, payload`;
     const traits = `COALESCE(t.returns, 0) AS returns, CASE WHEN t.expires_at <= ${d.now} THEN 1 ELSE 0 END AS expired`;
     this.#texts = {
       any: `SELECT 1 AS found FROM ${names.queue} q LEFT JOIN ${names.queueOptions} w ON w.queue_id = q.id
         WHERE ${d.inNames('q.name')} AND (w.expires IS NOT NULL
           OR ${exists(`SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${ready}`, 'm.id')}
           OR ${exists(`SELECT 1 FROM ${names.delayed} e WHERE e.queue_id = q.id AND e.not_before <= ${d.now}`, 'e.not_before')}) LIMIT 1`,
-      next: `SELECT m.id, m.payload ${next}`,
+      // With what is noted of them: when the rows are ours, nobody else changes that either.
+      next: `SELECT m.id, m.payload, ${traits} FROM ${d.readyMessages(names)} LEFT JOIN ${names.trait} t ON t.message_id = m.id
+        WHERE m.queue_id = ? AND ${ready} ORDER BY m.id LIMIT ?${d.skipLocked}`,
       // The same with hiding them, in one statement, and with what is noted of them where that can be part of it.
       claim:
         claim && d.updatesInQueries
@@ -75,7 +79,7 @@ export class Taking {
       urgent: `SELECT m.id, m.payload FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
         WHERE t.queue_id = ? AND t.priority > 0 AND ${d.isReady('m')} ORDER BY t.priority DESC, t.message_id LIMIT ?${d.skipLocked}`,
       traits: `SELECT t.message_id AS id, ${traits} FROM ${names.trait} t WHERE ${d.inIds('t.message_id')}`,
-      hide: `${hide} WHERE ${d.inIds('id')}`,
+      hide: d.updateAmong(names.message, 'id', hidden),
       hold: `INSERT INTO ${names.lease} (message_id, queue_id, holder, request_id, until)
         SELECT m.id, m.queue_id, ?, ${d.integer}, ${d.now} + ${lease} FROM ${names.message} m WHERE ${d.inIds('m.id')}
         ${d.onConflict('message_id', leaseColumns)}`,

@@ -1,5 +1,4 @@
-import type { Column, Dialect, KeyOf, NewMessage } from '../dialect.js';
-import { toNumber } from '../dialect.js';
+import { type Column, type Dialect, type KeyOf, type NewMessage, plainStatements, toNumber } from '../dialect.js';
 import type { Names } from '../names.js';
 import { ourIndexes, ourTables } from '../schema.js';
 import { all, run, type Steps } from '../steps.js';
@@ -25,7 +24,7 @@ export const postgresqlDialect: Dialect = {
   // An array is made once, and its ids are looked up; what a planner makes of IN depends on what it believes of the tables.
   isAmong: (column, query) => `${column} = ANY(ARRAY(${query}))`,
   updatesInQueries: true,
-  inIds: (column) => `${column} = ANY(?::bigint[])`,
+  ...plainStatements((column) => `${column} = ANY(?::bigint[])`),
   inNames: (column) => `${column} = ANY(?::text[])`,
   list: (values) => values,
   onConflict: (key, columns) =>
@@ -57,7 +56,7 @@ export const postgresqlDialect: Dialect = {
   },
 
   deleteRows(tables: readonly KeyOf[]) {
-    const texts = tables.map(({ table, key }) => `DELETE FROM ${table} WHERE ${postgresqlDialect.inIds(key)}`);
+    const texts = tables.map(({ table, key }) => postgresqlDialect.deleteAmong(table, key));
     // One question instead of one for each table.
     const [last, ...others] = texts.reverse();
     const parts = others.map((text, i) => `d${i} AS (${text})`);

@@ -1,4 +1,4 @@
-import type { Column, Dialect, KeyOf, NewMessage } from '../dialect.js';
+import { type Column, type Dialect, type KeyOf, type NewMessage, plainStatements } from '../dialect.js';
 import type { Names } from '../names.js';
 import { ourIndexes, ourTables } from '../schema.js';
 import { run, type Steps } from '../steps.js';
@@ -23,7 +23,7 @@ export const sqliteDialect: Dialect = {
   isAmong: (column, query) => `${column} IN (${query})`,
   // Nobody else writes within a transaction.
   updatesInQueries: false,
-  inIds: (column) => `${column} IN (SELECT value FROM json_each(?))`,
+  ...plainStatements((column) => `${column} IN (SELECT value FROM json_each(?))`),
   inNames: (column) => `${column} IN (SELECT value FROM json_each(?))`,
   list: (values) => JSON.stringify(values),
   onConflict: (key, columns) =>
@@ -44,7 +44,7 @@ export const sqliteDialect: Dialect = {
   },
 
   deleteRows(tables: readonly KeyOf[]) {
-    const texts = tables.map(({ table, key }) => `DELETE FROM ${table} WHERE ${sqliteDialect.inIds(key)}`);
+    const texts = tables.map(({ table, key }) => sqliteDialect.deleteAmong(table, key));
     return function* (ids: readonly number[]): Steps<void> {
       const list = sqliteDialect.list(ids);
       for (const text of texts) yield* run(text, list);

@@ -1,0 +1,168 @@
+import { type Column, type Dialect, type KeyOf, type NewMessage, toNumber } from '../dialect.js';
+import type { Names } from '../names.js';
+import { ourIndexes, ourTables } from '../schema.js';
+import { all, first, run, type Steps } from '../steps.js';
+
+/** Bytes of payloads in one statement: a server refuses what is longer than its `max_allowed_packet`, 16 MiB by default. */
+const MOST_TOGETHER = 2 ** 21;
+
+const SUFFIX = ' ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin';
+
+/**
+ * The index by which messages are taken: that of Kombu's foreign key, which every table of messages has, under this name. Kombu's is of `queue_id` alone; ours of
+ * what is ready in a queue, in order, takes its place.
+ */
+const READY = 'FK_kombu_message_queue';
+const READY_COLUMNS = 'queue_id, visible, id';
+
+/**
+ * Ids to find rows by, one after the other. With `IN`, the planner takes it for quicker to read a table of a few hundred rows from end to end, and what is read in order to be
+ * changed is locked: rows that others are about to change, and maybe for long.
+ */
+const IDS = "JSON_TABLE(JSON_ARRAY(?), '$[*]' COLUMNS (id BIGINT PATH '$')) ids";
+
+function byKey(table: string, alias: string, key: string): string {
+  return `${table} ${alias} FORCE INDEX (PRIMARY) ON ${alias}.${key} = ids.id`;
+}
+
+/** MariaDB's SQL. A list is written out by the client: `IN (1, 2, 3)`. */
+export const mysqlDialect: Dialect = {
+  name: 'mysql',
+  now: 'CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)',
+  true: '1',
+  false: '0',
+  integer: '?',
+  // What it knows of a table that empties and fills all the time says nothing.
+  readyMessages: ({ message }) => `${message} m FORCE INDEX (${READY})`,
+  ready: (alias) => `${alias}.visible = 1`,
+  isReady: (alias) => `COALESCE(${alias}.visible) = 1`,
+  noIndex: (column) => `COALESCE(${column})`,
+  skipLocked: ' FOR UPDATE SKIP LOCKED',
+  lock: ' FOR UPDATE',
+  // MariaDB has no words for some of the tables only.
+  lockOf: () => ' FOR UPDATE',
+  isAmong: undefined,
+  updatesInQueries: false,
+  inIds: (column) => `${column} IN (?)`,
+  among: (table, alias, key) => ({ from: `${IDS} STRAIGHT_JOIN ${byKey(table, alias, key)}`, where: 'TRUE' }),
+  updateAmong: (table, key, set) => `UPDATE ${IDS} STRAIGHT_JOIN ${byKey(table, 'x', key)} SET ${set}`,
+  deleteAmong: (table, key) => `DELETE x FROM ${IDS} STRAIGHT_JOIN ${byKey(table, 'x', key)}`,
+  deleteOfQueue: ({ table, key }) =>
+    function* (queueId) {
+      const ids = (yield* all(`SELECT ${key} AS id FROM ${table} WHERE queue_id = ?`, queueId)).map(({ id }) => id);
+      return ids.length === 0 ? 0 : (yield* run(mysqlDialect.deleteAmong(table, key), ids)).changes;
+    },
+  inNames: (column) => `${column} IN (?)`,
+  list: (values) => values,
+  onConflict: (_key, columns) =>
+    `ON DUPLICATE KEY UPDATE ${columns.map((column) => `${column} = VALUES(${column})`).join(', ')}`,
+  onConflictCount: (_key, table, column) => `ON DUPLICATE KEY UPDATE ${column} = ${table}.${column} + 1`,
+
+  *insertMessages({ message }: Names, messages: readonly NewMessage[]): Steps<readonly number[]> {
+    const ids: number[] = [];
+    for (const some of portions(messages)) {
+      // Kombu's ids come from a sequence that the column itself does not know.
+      const row = '(nextval(message_id_sequence), 1, ?, 1, ?)';
+      const text = `INSERT INTO ${message} (id, visible, payload, version, queue_id) VALUES ${some.map(() => row).join(', ')} RETURNING id`;
+      const rows = yield* all(text, ...some.flatMap(({ payload, queueId }) => [payload, queueId]));
+      ids.push(...rows.map(({ id }) => toNumber(id)));
+    }
+    return ids;
+  },
+
+  *insertRows(table: string, key: string, columns: readonly Column[], rows): Steps<void> {
+    const names = columns.map(({ name }) => name);
+    const others = names.filter((name) => name !== key);
+    yield* run(`INSERT INTO ${table} (${names.join(', ')}) VALUES ? ${mysqlDialect.onConflict(key, others)}`, rows);
+  },
+
+  deleteRows(tables: readonly KeyOf[]) {
+    const joins = tables.map(({ table, key }, i) => ` LEFT JOIN ${byKey(table, `x${i}`, key)}`);
+    const text = `DELETE ${tables.map((_, i) => `x${i}`).join(', ')} FROM ${IDS}${joins.join('')}`;
+    return function* (ids: readonly number[]): Steps<void> {
+      yield* run(text, ids);
+    };
+  },
+
+  *insertQueue({ queue }: Names, name: string): Steps<void> {
+    // Not IGNORE, which would store another name where the table's characters lack one.
+    const text = `INSERT INTO ${queue} (id, name) VALUES (nextval(queue_id_sequence), ?)`;
+    yield* run(`${text} ON DUPLICATE KEY UPDATE ${queue}.name = ${queue}.name`, name);
+  },
+
+  notify: undefined,
+
+  schema(names) {
+    const { queue, message } = names;
+    const types = {
+      autoKey: 'BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY',
+      integer: 'BIGINT',
+      text: (length: number) => `VARCHAR(${length})`,
+      longText: 'LONGTEXT',
+      keys: (table: string) =>
+        ourIndexes(names).flatMap((index) => (index.table === table ? [`KEY ${index.name} (${index.columns})`] : [])),
+      suffix: SUFFIX,
+    };
+    // With their indexes, since nothing can be added to a table as long as a transaction that looked at it is open, be it idle.
+    return [
+      'CREATE SEQUENCE IF NOT EXISTS queue_id_sequence',
+      'CREATE SEQUENCE IF NOT EXISTS message_id_sequence',
+      `CREATE TABLE IF NOT EXISTS ${queue} (
+	id INTEGER NOT NULL, 
+	name VARCHAR(200), 
+	PRIMARY KEY (id), 
+	UNIQUE (name)
+)${SUFFIX}`,
+      // Kombu's payload is TEXT, which holds 64 KiB. Its name for the constraint is always the same, which can be had once in a database.
+      `CREATE TABLE IF NOT EXISTS ${message} (
+	id INTEGER NOT NULL, 
+	visible BOOL, 
+	timestamp DATETIME, 
+	payload LONGTEXT NOT NULL, 
+	version SMALLINT NOT NULL, 
+	queue_id INTEGER, 
+	PRIMARY KEY (id), 
+	KEY ${READY} (${READY_COLUMNS}), 
+	KEY ix_kombu_message_timestamp_id (timestamp, id), 
+	KEY ix_${message}_visible (visible), 
+	KEY ix_${message}_timestamp (timestamp), 
+	CONSTRAINT \`FK_${message}_queue\` FOREIGN KEY(queue_id) REFERENCES ${queue} (id)
+)${SUFFIX}`,
+      ...ourTables(names, types),
+    ];
+  },
+};
+
+/** Whether the index by which messages are taken is ours; undefined: there is none of the name. */
+export function* hasReadyIndex({ message }: Names): Steps<boolean | undefined> {
+  const row = yield* first<{ columns: string | null }>(
+    `SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ', ') AS columns FROM information_schema.statistics
+      WHERE table_schema = DATABASE() AND table_name = ? AND index_name = '${READY}'`,
+    message,
+  );
+  return row?.columns === null || row === undefined ? undefined : row.columns === READY_COLUMNS;
+}
+
+/**
+ * Gives a table of messages that Kombu made our index in the place of its own. Not while anybody is in a transaction that looked at the table: whoever waited for its
+ * end would make everybody else wait.
+ */
+export function* makeReadyIndex({ message }: Names): Steps<void> {
+  yield* run(
+    `ALTER TABLE ${message} NOWAIT DROP INDEX IF EXISTS ${READY}, ADD INDEX ${READY} (${READY_COLUMNS}), ALGORITHM=INPLACE, LOCK=NONE`,
+  );
+}
+
+/** Messages in their order, as many together as a server takes. */
+function portions(messages: readonly NewMessage[]): NewMessage[][] {
+  const all: NewMessage[][] = [];
+  let room = 0;
+  for (const message of messages) {
+    const isFirst = room < message.payload.length;
+    if (isFirst) room = MOST_TOGETHER;
+    room -= message.payload.length;
+    if (isFirst) all.push([message]);
+    else all.at(-1)?.push(message);
+  }
+  return all;
+}
