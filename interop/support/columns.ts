@@ -66,7 +66,7 @@ const onDatabase = {
     hold: 'What Kombu takes on a database it takes for good',
     removal: 'Kombu leaves the rows of what it took',
   },
-  impatient: ({ node, python }: Endpoints) => ({ node: `${node}?lease=1`, python }),
+  impatient: ({ node, ...ends }: Endpoints) => ({ node: `${node}?lease=1`, ...ends }),
 } satisfies Partial<Transport>;
 
 const transports: readonly Transport[] = [
@@ -129,6 +129,18 @@ const transports: readonly Transport[] = [
     ends: () => {
       const url = brokerUrl('postgresql');
       return { node: url, python: url.replace(/^postgres(ql)?:/, 'sqla+postgresql+psycopg2:') };
+    },
+  },
+  {
+    ...onDatabase,
+    name: 'mariadb',
+    title: 'MariaDB',
+    client: { distribution: 'PyMySQL', title: 'SQLAlchemy at READ COMMITTED, PyMySQL' },
+    ends: () => {
+      const url = brokerUrl('mariadb');
+      const python = url.replace(/^(mysql|mariadb):/, 'sqla+mysql+pymysql:');
+      // Else Kombu counts what was there when it first looked: it leaves its transaction open.
+      return { node: url, python, pythonOptions: { isolation_level: 'READ COMMITTED' } };
     },
   },
 ];
