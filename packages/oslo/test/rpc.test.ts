@@ -1,5 +1,8 @@
 /** RPC between Node processes' clients and servers, in memory and over brokers. */
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import {
   type DispatchContext,
   expectedExceptions,
@@ -23,8 +26,10 @@ import {
   type Transport,
   UnsupportedVersion,
 } from '@wakame/oslo';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { Message } from 'wakame';
 import { deferred } from 'wakame/util';
+import { runTypeScript } from '../../../interop/support/programs.ts';
 import { buses, eventually, open, unique } from './support/bus.ts';
 
 interface MathApi {
@@ -392,6 +397,37 @@ describe.each(buses)('rpc over $name', ({ url }) => {
     await expect(new RpcClient(other, { topic: 't' }).cast('zero')).rejects.toThrow('closed');
     await expect(new RpcClient(other, { topic: 't' }).call('zero')).rejects.toThrow('closed');
   });
+});
+
+test('a request whose ack came too late comes again, and is carried out then', async () => {
+  await using transport = open('fake:///stale');
+  const topic = unique('stale');
+  const seen: unknown[] = [];
+  const told = ({ value }: { value: unknown }) => void seen.push(value);
+  await new RpcServer(transport, { topic, server: 's' }, [{ told }]).start();
+  const send = (value: number, uniqueId: string) =>
+    transport.send(JSON.stringify({ method: 'told', args: { value }, _unique_id: uniqueId }), {
+      exchange: transport.topology.exchange(),
+      routingKey: topic,
+    });
+  const ack = vi.spyOn(Message.prototype, 'ack').mockResolvedValueOnce(false);
+  try {
+    await send(1, 'first');
+    await send(2, 'second');
+    await eventually(() => seen).toEqual([2]);
+    await send(1, 'first');
+    await eventually(() => seen).toEqual([2, 1]);
+  } finally {
+    ack.mockRestore();
+  }
+});
+
+test('a process that has closed its transport ends, though a method is still at work', async () => {
+  const leaver = fileURLToPath(new URL('support/leaver.ts', import.meta.url));
+  const child = spawn(process.execPath, [...runTypeScript, leaver], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const said = text(child.stdout);
+  expect(await once(child, 'close')).toEqual([0, null]);
+  expect(await said).toBe('the connection was closed\n');
 });
 
 test('bz2, as the help of oslo.messaging calls it, compresses', async () => {

@@ -60,6 +60,8 @@ export class Answers {
       // Where it does not arrive, the answer will not either, and tells of it. One that is late is of no use.
       this.#send(body, to.replyQueue, { retry: 0, timeout: interval }).catch(noop);
     }, interval);
+    // A method that goes on for ever must not keep a process alive that has closed everything.
+    timer.unref();
     return () => clearInterval(timer);
   }
 

@@ -210,8 +210,11 @@ export class RpcServer extends TypedEmitter<RpcServerEvents> implements AsyncDis
       return;
     }
     if (this.#ack === 'before') {
-      // Stale: it will come again.
-      if (!(await message.ack())) return;
+      if (!(await message.ack())) {
+        // Stale: it will come again, and has not been carried out.
+        this.#duplicates.forget(request.uniqueId);
+        return;
+      }
       // What is written leaves with the end of the turn. A method that ends the process must not keep it back.
       await nextTurn();
     }

@@ -12,4 +12,10 @@ export class DuplicateFilter {
     if (this.#seen.push(id) > REMEMBERED) this.#seen.shift();
     return false;
   }
+
+  /** When it comes again, it is no duplicate. */
+  forget(id: string | undefined): void {
+    const at = id === undefined ? -1 : this.#seen.indexOf(id);
+    if (at >= 0) this.#seen.splice(at, 1);
+  }
 }
