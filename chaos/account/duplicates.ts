@@ -28,12 +28,13 @@ export function countDuplicates(history: History, hits: Hits, complain: (text: s
 
 /**
  * The deliveries as the broker made them. The log has them as they were handled: one that waited in the buffer of its holder, whose
- * connection was lost meanwhile, may come after the one that the broker made because of the loss. That one is flagged.
+ * connection was lost meanwhile, may come after the one that the broker made because of the loss. That one is
+ * flagged, or nobody could flag it.
  */
 function inTurn({ deliveries }: Message): readonly Delivery[] {
   return [
-    ...deliveries.filter(({ redelivered }) => !redelivered),
-    ...deliveries.filter(({ redelivered }) => redelivered),
+    ...deliveries.filter(({ redelivered }) => redelivered === false),
+    ...deliveries.filter(({ redelivered }) => redelivered !== false),
   ];
 }
 
@@ -62,7 +63,7 @@ function judge(
 
   // Whoever died or gave up before it was told the outcome may have sent it any number of times.
   const wasResent = (message.attempts ?? Number.POSITIVE_INFINITY) > 1;
-  if (again.redelivered && holderHit !== undefined) {
+  if (again.redelivered !== false && holderHit !== undefined) {
     bump(count.redelivered, holderHit.kind);
     return undefined;
   }

@@ -4,7 +4,8 @@ import { type LedgerRecord, placeOf, type Rules } from '../ledger/records.ts';
 export interface Delivery {
   readonly at: number;
   readonly by: string;
-  readonly redelivered: boolean;
+  /** Null: whoever got it cannot tell. */
+  readonly redelivered: boolean | null;
   ackedAt: number | undefined;
   /** Whether the ack came in time, as far as its sender knows. */
   live: boolean | undefined;

@@ -55,14 +55,14 @@ export type LedgerRecord =
       readonly outcome: 'not-sent' | 'refused' | 'unknown';
       readonly code: string;
     })
-  /** A handler got a message. `delivery` counts the deliveries of this process. */
+  /** A handler got a message. `delivery` counts the deliveries of this process. `redelivered: null`: nobody tells it whether the message came back. */
   | (Told & {
       readonly event: 'delivered';
       readonly queue: string;
       readonly delivery: number;
       readonly producer: string;
       readonly number: number;
-      readonly redelivered: boolean;
+      readonly redelivered: boolean | null;
     })
   /** `live: false`: it came too late. */
   | (Told & { readonly event: 'acked'; readonly delivery: number; readonly live: boolean })

@@ -13,6 +13,7 @@ function store(file: string): LocalStore {
     url: `sqlite:${encodeURI(file)}`,
     // In seconds. Short, so that a lock is taken for a loss, and what was held by the dead comes back, within the patience of the account.
     transportOptions: { lease: 6, read_timeout: 3 },
+    python: { url: `sqla+sqlite:///${file}`, transportOptions: {} },
     hold: async () => {
       const database = new DatabaseSync(file, { timeout: 5000 });
       database.exec('BEGIN IMMEDIATE');

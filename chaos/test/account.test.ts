@@ -110,6 +110,16 @@ describe('messages that came twice', () => {
     expect(broken(log(600))).toEqual(['duplicate']);
   });
 
+  it('to somebody who cannot tell whether it is redelivered: for a reason, or for none', () => {
+    const untold = { redelivered: null };
+    const killed = new Log().send(1).deliver('a.1', 1).kill('a.1').start('a.2').take('b.1', 1, untold);
+    expect(broken(killed.end())).toEqual([]);
+    expect(broken(new Log().send(1).take('a.1', 1).take('b.1', 1, untold).end())).toEqual(['duplicate']);
+    // The first one, and a later one that is flagged.
+    const first = new Log().send(1).deliver('b.1', 1, untold).kill('b.1').take('a.1', 1, { redelivered: true });
+    expect(broken(first.end())).toEqual([]);
+  });
+
   it('redelivered, and it was somebody else who was killed', () => {
     const log = new Log().send(1).deliver('a.1', 1).kill('b.1').start('b.2').take('b.2', 1, { redelivered: true });
     expect(broken(log.ack('a.1', false).end())).toEqual(['duplicate']);

@@ -70,7 +70,7 @@ export class Log {
   deliver(
     by: string,
     number: number,
-    options: { redelivered?: boolean; queue?: string; producer?: string } = {},
+    options: { redelivered?: boolean | null; queue?: string; producer?: string } = {},
   ): this {
     const delivery = (this.#deliveries.get(by) ?? 0) + 1;
     this.#deliveries.set(by, delivery);
