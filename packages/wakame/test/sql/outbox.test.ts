@@ -40,7 +40,7 @@ const databases: readonly Database[] = [
   ...(['node:sqlite', 'better-sqlite3'] as const).map((name) => ({
     name,
     tries: name === 'node:sqlite' ? 20 : 4,
-    newUrl: async () => `sqlite:${folder}/${++files}.db`,
+    newUrl: async () => `sqlite:${folder}/${++files}.db?sqlite_driver=${name}`,
   })),
   { name: 'pg', tries: 4, newUrl: postgresqlDatabases().newUrl },
   { name: 'mysql2', tries: 4, newUrl: mariadbDatabases().newUrl, failure: forbidden },

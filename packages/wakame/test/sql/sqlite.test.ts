@@ -3,6 +3,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
+import BetterSqlite from 'better-sqlite3';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection, type ConnectionOptions, Queue } from 'wakame';
 import { checkRelease, type Loaders, loadSqlite } from '../../src/transports/sql/sqlite/library.js';
@@ -403,15 +404,24 @@ describe('libraries', () => {
     });
   });
 
-  test('both at once on one file', async () => {
+  test('both on one file of one process are refused: they would not see the locks of one another', async () => {
     const file = newFile();
-    const [a, b] = ['node:sqlite', 'better-sqlite3'].map((library) =>
-      connect(file, { transportOptions: { sqlite_driver: library } }),
-    ) as [Connection, Connection];
-    await declared(a);
-    await a.producer().publish(1, { routingKey: 'q' });
-    const message = await (await declared(b)).get();
-    expect(message?.payload).toBe(1);
-    expect(await message?.ack()).toBe(true);
+    const by = (library: string) => connect(file, { transportOptions: { sqlite_driver: library } });
+    const [node, better] = [by('node:sqlite'), by('better-sqlite3')];
+    await node.connect();
+    const refused = { code: 'INVALID_ARGUMENT', message: expect.stringContaining('sqlite_driver') };
+    await expect(better.connect()).rejects.toMatchObject(refused);
+    const handle = new BetterSqlite(file);
+    open.push(handle);
+    handle.exec('BEGIN');
+    const published = node.producer().publish(1, { routingKey: 'q', transaction: handle });
+    await expect(published).rejects.toMatchObject({ ...refused, outcome: 'not-sent' });
+    handle.exec('ROLLBACK');
+    // One after the other they may: what one has stored the other has.
+    await declared(node);
+    await node.producer().publish(2, { routingKey: 'q' });
+    await node.close();
+    const later = by('better-sqlite3');
+    expect((await (await declared(later)).get())?.payload).toBe(2);
   });
 });

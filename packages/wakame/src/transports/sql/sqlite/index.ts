@@ -1,4 +1,4 @@
-import { realpathSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import {
@@ -19,6 +19,7 @@ import type { Target } from '../target.js';
 import { sqliteDialect } from './dialect.js';
 import { classify, failureOf, isNoDatabase } from './errors.js';
 import { loadSqlite, type SqliteDatabase, Statements } from './library.js';
+import { checkLibrary, pathOf, useFile } from './one-library.js';
 
 /** The file of a SQLite database, in this process. */
 export const sqliteBackend: Backend = {
@@ -38,14 +39,17 @@ export const sqliteBackend: Backend = {
     } catch (cause) {
       throw cannotOpen(file, cause);
     }
+    let leave: (() => void) | undefined;
     try {
+      leave = useFile(file, database);
       await untilFree(() => configure(database, options), signal);
+      return new SqliteSession(file, database, leave);
     } catch (cause) {
+      leave?.();
       database.close();
       if (signal?.aborted === true) throw signal.reason;
       throw cannotOpen(file, cause);
     }
-    return new SqliteSession(file, database);
   },
 
   async prepare(session: Session, names: Names): Promise<void> {
@@ -65,10 +69,13 @@ class SqliteSession implements Session {
   readonly #database: SqliteDatabase;
   readonly #statements: Statements;
   readonly #inode: number;
+  readonly #leave: () => void;
   #version = -1;
   #open = true;
 
-  constructor(file: string, database: SqliteDatabase) {
+  /** @param leave Called when the file is closed. */
+  constructor(file: string, database: SqliteDatabase, leave: () => void) {
+    this.#leave = leave;
     this.#file = file;
     this.#database = database;
     this.#statements = new Statements(database);
@@ -115,6 +122,7 @@ class SqliteSession implements Session {
   async close(): Promise<void> {
     if (!this.#open) return;
     this.#open = false;
+    this.#leave();
     try {
       this.#database.close();
     } catch {
@@ -219,6 +227,7 @@ function checkTransaction(transaction: unknown, file: string): object {
       outcome: 'not-sent',
     });
   }
+  checkLibrary(file, database);
   if (database.isTransaction !== true && database.inTransaction !== true && !inTransaction(database)) {
     const text = 'transaction: the database has none open; begin it first, or what is published stands at once';
     throw new InvalidArgumentError(text, { outcome: 'not-sent' });
@@ -237,12 +246,4 @@ function inTransaction(database: UserDatabase): boolean {
   }
   exec.call(database, 'ROLLBACK');
   return false;
-}
-
-function pathOf(file: string): string {
-  try {
-    return realpathSync(file);
-  } catch {
-    return file;
-  }
 }
