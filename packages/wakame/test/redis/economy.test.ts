@@ -165,3 +165,23 @@ test('a password never shows: not in errors, not when inspected', async () => {
   expect(error).toMatchObject({ code: 'AUTH_FAILED' });
   expect(inspect(error, { depth: 10 }) + inspect(connection, { depth: 10 })).not.toContain('hunter2');
 });
+
+test('of acknowledgements that go together each is told whether the message was still ours', async () => {
+  const connection = connect();
+  const queue = new Queue('together').bind(connection);
+  await queue.declare();
+  const producer = connection.producer({ routingKey: queue.name });
+  await Promise.all(sequence(5).map((i) => producer.publish(i)));
+  const held: Message[] = [];
+  await connection.consumer(queue, { prefetch: 5, onMessage: (message) => held.push(message) }).consume();
+  await eventually('all of them', () => held.length === 5);
+  const fields = (await raw.zrange('unacked_index', 0, -1)).filter((field) => field.startsWith('wakame:'));
+  expect(fields).toHaveLength(5);
+  // As Kombu takes away what it believes to be forgotten.
+  const [, second = '', , fourth = ''] = fields;
+  await raw.multi().zrem('unacked_index', second, fourth).hdel('unacked', second, fourth).exec();
+  expect(await Promise.all(held.map((message) => message.ack()))).toEqual([true, false, true, false, true]);
+  expect([await raw.hlen('unacked'), await raw.zcard('unacked_index'), await raw.zcard('_wakame.leases')]).toEqual([
+    0, 0, 0,
+  ]);
+});

@@ -15,7 +15,7 @@
  *                                              W limbo              list  e|o record: expired and overflowed, for a sweeper to bury
  *                                              W buried             hash  field → e|o record: held by a sweeper
  *                                              W leases             zset  time → field of unacked or buried
- *                                              W held.<holder>      zset  request and number → field
+ *                                              W held.<holder>      zset  request (and number) → field
  *                                              W holders            zset  time until which a holder lives → holder
  *                                              W consuming.<holder> set   queues it consumes from
  *                                              W exclusive.<holder> set   queues that are its own
@@ -27,7 +27,9 @@
  *
  * Channels: `W wake.<holder>` wakes a holder that waits for a queue; `W rebound.<queue>`: it was bound to a fanout exchange, or unbound.
  *
- * A field of a lease: `wakame:<holder>:<request>:<number>:<step, or e|o>:<incarnation of the queue>`.
+ * A field of a lease: `wakame:<holder>:<request>:<number>:<step, or e|o>:<incarnation of the queue>`. Request and number have leading zeros: so
+ * the order of the fields is that of taking, and they are longer than 64 bytes. Shorter ones the server would keep in lists as long as they are few,
+ * and look through from the beginning for each.
  */
 
 /** Constants of a database, as they stand in the scripts. */
@@ -112,6 +114,8 @@ end
 
 -- What we note in an envelope is the last member of its properties: "x-wakame":"e1700000000000r2". Its time of expiry, its returns.
 local function note(env)
+  -- Most have none.
+  if not string.find(env, '"x-wakame":', -80, true) then return nil, 0 end
   local text = string.match(string.sub(env, -80), '"x%-wakame":%s*"(%w*)"%s*}}$')
   if not text then return nil, 0 end
   return tonumber(string.match(text, 'e(%d+)')), tonumber(string.match(text, 'r(%d+)') or 0)
@@ -214,32 +218,30 @@ local function parse(field)
     incarnation = incarnation, dead = kind == 'e' or kind == 'o' }
 end
 
-local function fieldOf(holder, request, number, kind, q)
-  return 'wakame:' .. holder .. ':' .. request .. ':' .. number .. ':' .. kind .. ':' .. (q and q.i or '')
-end
+-- The beginning of the fields of one request, and what comes between it and the step.
+local function beginning(holder, request) return 'wakame:' .. holder .. ':' .. string.format('%013.0f', request) .. ':' end
+local function numbered(number) return string.format('%04d', number) end
+local function ending(step, q) return ':' .. step .. ':' .. (q and q.i or '') end
 
 -- Notes who holds a message that is to be buried, until when.
 local function hold(lease, holder, request, number, kind, queue, q, env)
-  local field = fieldOf(holder, request, number, kind, q)
+  local field = beginning(holder, request) .. numbered(number) .. ending(kind, q)
   call('HSET', W .. 'buried', field, kind .. wrap(env, queue))
   call('ZADD', W .. 'leases', int(now + lease), field)
   call('ZADD', W .. 'held.' .. holder, int(tonumber(request) * 10000 + number), field)
   return field
 end
 
--- The same for fields of one take, numbered from 1, whose records stand.
+-- The same for all fields of one take, whose records stand.
 local function record(fields, lease, holder, request)
-  local index, leases, held = {}, {}, {}
-  local since, till, base = string.format('%.6f', seconds), int(now + lease), tonumber(request) * 10000
-  for i, field in ipairs(fields) do
-    local at = 2 * i
-    index[at - 1], index[at] = since, field
-    leases[at - 1], leases[at] = till, field
-    held[at - 1], held[at] = int(base + tonumber(string.match(field, ':(%d+):%w:%d*$'))), field
+  local pairs = {}
+  local function add(key, score)
+    for i, field in ipairs(fields) do pairs[2 * i - 1], pairs[2 * i] = score, field end
+    inParts(pairs, 1000, function(...) call('ZADD', key, ...) end)
   end
-  inParts(index, 1000, function(...) call('ZADD', INDEX, ...) end)
-  inParts(leases, 1000, function(...) call('ZADD', W .. 'leases', ...) end)
-  inParts(held, 1000, function(...) call('ZADD', W .. 'held.' .. holder, ...) end)
+  add(INDEX, string.format('%.6f', seconds))
+  add(W .. 'leases', int(now + lease))
+  add(W .. 'held.' .. holder, int(request * 10000))
 end
 
 -- Whether the queue that a lease came from is still the same one.

@@ -89,15 +89,17 @@ for at = 6, #ARGV, 3 do
 end
 
 local fields, records = {}, {}
+local start = beginning(holder, request)
 local function take(share, most)
-  local queue, q = share.queue, share.q
+  local queue, q, endings = share.queue, share.q, {}
   local tail = ',"",' .. cjson.encode(queue) .. ']'
   local count = 0
   popSome(queue, q, math.min(most, share.left), function(env, step)
     number = number + 1
     local field = ''
     if not share.noAck then
-      field = fieldOf(holder, request, number, step, q)
+      if not endings[step] then endings[step] = ending(step, q) end
+      field = start .. numbered(number) .. endings[step]
       fields[#fields + 1] = field
       records[#records + 1] = field
       records[#records + 1] = '[' .. env .. tail
@@ -174,15 +176,15 @@ return reply
  */
 export const SETTLE = `
 local holder = ARGV[1]
-local results, back, gone, ours = {}, {}, {}, 0
+local results, back, gone, places = {}, {}, {}, {}
 local mine = 'wakame:' .. holder .. ':'
--- Of what goes away nothing is needed but whether it was there.
+-- Of what goes away nothing is needed but whether it was there: found out below, of all at once.
 local function remove(field, queue)
-  if string.sub(field, 1, #mine) ~= mine then return 0 end
-  local kind, born = string.match(field, ':(%w):(%d*)$')
+  if string.find(field, mine, 1, true) ~= 1 then return 0 end
+  local kind, born = string.match(field, ':(%w):(%d*)$', #mine)
   if kind == 'e' or kind == 'o' then return unhold(parse(field)) and stands(queue, born) and 1 or 0 end
   gone[#gone + 1] = field
-  if call('HDEL', UNACKED, field) == 0 then return 0 end
+  places[#gone] = #results + 1
   return stands(queue, born) and 1 or 0
 end
 local function give(field, queue, outcome)
@@ -199,7 +201,14 @@ for at = 2, #ARGV, 3 do
   for _, field in ipairs(lines(ARGV[at + 2])) do
     local done = goes and remove(field, queue) or not goes and give(field, queue, outcome) or 0
     results[#results + 1] = done
-    ours = ours + done
+  end
+end
+local there = 0
+inParts(gone, 1000, function(...) there = there + call('HDEL', UNACKED, ...) end)
+if there < #gone then
+  -- Whoever takes a record away, be it Kombu, takes this away with it.
+  for i, field in ipairs(gone) do
+    if not call('ZSCORE', INDEX, field) then results[places[i]] = 0 end
   end
 end
 inParts(gone, 1000, function(...)
@@ -214,8 +223,8 @@ for _, lease in ipairs(back) do
 end
 table.sort(front, latestFirst)
 for _, lease in ipairs(front) do giveBack(lease, lease.record, lease.outcome) end
-if ours == #results then return 1 end
-return results
+for _, result in ipairs(results) do if result == 0 then return results end end
+return 1
 `;
 
 /**
