@@ -6,6 +6,7 @@
  *   --ms N          milliseconds of CPU of each measurement, and of the warm-up before it (default 700)
  *   --only TEXT,…   only scenarios with one of these in `suite/scenario` or `suite/scenario/adapter`; nothing is written then
  *   --growth        only the plots of docs/performance/: how cost grows with size and number (part of a whole run, too)
+ *   --tables        only the tables, which take three quarters of the time of a whole run
  *   --quick         one short round of a few: that it works, nothing else
  */
 
@@ -36,6 +37,7 @@ const { values } = parseArgs({
     ms: { type: 'string' },
     only: { type: 'string' },
     growth: { type: 'boolean', default: false },
+    tables: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
   },
 });
@@ -46,7 +48,7 @@ const ms = Number(values.ms ?? (quick ? 30 : 700));
 if (!(ms > 0)) throw new RangeError('--ms must be a number above 0');
 const times = { warmUp: ms, measure: ms };
 const only = values.only?.split(',');
-const growth = values.growth || (!quick && only === undefined);
+const growth = values.growth || (!quick && !values.tables && only === undefined);
 
 /** With --quick: every participant once, and ours a little more. */
 const QUICK =
