@@ -25,10 +25,14 @@ export interface Result {
 const execute = promisify(execFile);
 
 /**
- * Measures all cases in each round. Within a scenario the participants' order rotates from round to round, so that none always comes
+ * Measures all cases in each round, and tells of what there is after each. Within a scenario the participants' order rotates from round to round, so that none always comes
  * first.
  */
-export async function runRounds(cases: readonly Case[], rounds: number): Promise<Result[]> {
+export async function runRounds(
+  cases: readonly Case[],
+  rounds: number,
+  afterRound?: (results: readonly Result[], rounds: number) => void,
+): Promise<Result[]> {
   const results = new Map<Case, Result>();
   for (const one of cases) {
     const { suite, scenario, adapter } = one;
@@ -52,6 +56,7 @@ export async function runRounds(cases: readonly Case[], rounds: number): Promise
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       console.error(`round ${round + 1} of ${rounds}: ${name} (${seconds} s)`);
     }
+    afterRound?.([...results.values()], round + 1);
   }
   return [...results.values()];
 }
