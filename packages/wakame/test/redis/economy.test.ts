@@ -175,7 +175,7 @@ test('of acknowledgements that go together each is told whether the message was 
   const held: Message[] = [];
   await connection.consumer(queue, { prefetch: 5, onMessage: (message) => held.push(message) }).consume();
   await eventually('all of them', () => held.length === 5);
-  const fields = (await raw.zrange('unacked_index', 0, -1)).filter((field) => field.startsWith('wakame:'));
+  const fields = (await raw.zrange('unacked_index', '0', '-1')).filter((field) => field.startsWith('wakame:'));
   expect(fields).toHaveLength(5);
   // As Kombu takes away what it believes to be forgotten.
   const [, second = '', , fourth = ''] = fields;
