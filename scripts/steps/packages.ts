@@ -116,7 +116,7 @@ async function failedPrograms(packed: readonly Packed[], app: string): Promise<s
   const typesOfNode = (folder: string) => {
     const link = join(app, 'node_modules', '@types', 'node');
     mkdirSync(join(link, '..'), { recursive: true });
-    rmSync(link, { force: true });
+    rmSync(link, { recursive: true, force: true });
     symlinkSync(folder, link);
   };
 
