@@ -37,7 +37,7 @@ const kind: DatabaseKind = {
       '--character-set-server=utf8mb4',
       '--max-allowed-packet=256M',
       '--innodb-log-file-size=16M',
-      '--innodb-buffer-pool-size=64M',
+      '--innodb-buffer-pool-size=128M',
       // Its clients may be killed, and so may it: the system stays.
       '--innodb-flush-log-at-trx-commit=2',
       '--innodb-flush-method=nosync',
