@@ -56,6 +56,20 @@ describe('what is submitted in one turn is one transaction', () => {
     ]);
   });
 
+  test('but for what can be part of none', async () => {
+    expect(
+      await transactionsOf(
+        [
+          ['write', 'settle'],
+          ['alone', 'improve'],
+          ['read', 'look'],
+          ['alone', 'improve again'],
+        ],
+        false,
+      ),
+    ).toEqual(['write: settle', 'read: improve', 'read: look', 'read: improve again']);
+  });
+
   test('reads that come first need no lock, and wait for none', async () => {
     expect(
       await transactionsOf(

@@ -202,6 +202,29 @@ describe('beside others', () => {
     expect((await queue.get({ noAck: true }))?.payload).toBe(1);
   });
 
+  test('kombu/kombu#524: whoever locks rows in another order gets them all, and no deadlock', async () => {
+    const url = await newUrl();
+    const connection = connect(url);
+    await declared(connection);
+    const producer = connection.producer({ routingKey: 'q' });
+    for (const n of [1, 2]) await producer.publish(n);
+    const { session } = await openSession(url);
+    open.push(() => session.close());
+    const python = await client(url);
+    const [first, last] = (await rows(python, 'SELECT id FROM kombu_message ORDER BY id')).map(({ id }) => Number(id));
+    await python.query('BEGIN');
+    await rows(python, `SELECT id FROM kombu_message WHERE id = ${last} FOR UPDATE`);
+    let theirs: Promise<unknown> | undefined;
+    const ours = session.transact('write', function* () {
+      yield* run(`UPDATE kombu_message SET version = 2 WHERE id = ${first}`);
+      theirs = rows(python, `SELECT id FROM kombu_message WHERE id = ${first} FOR UPDATE`);
+      theirs.catch(() => undefined);
+      yield* run(`UPDATE kombu_message SET version = 2 WHERE id = ${last}`);
+    });
+    await expect(ours).rejects.toMatchObject({ code: 'ER_LOCK_WAIT_TIMEOUT' });
+    expect(await theirs).toEqual([{ id: first }]);
+  });
+
   test('a message that comes back while it is about to be taken says so', async () => {
     const url = await newUrl();
     const connection = connect(url);
@@ -333,5 +356,10 @@ describe('URLs', () => {
       });
     }
     expect(() => given('mysql://u@h')).toThrow(/names no database/);
+    expect(given('mysql+pymysql://h/db?ssl_ca=/ca.pem&ssl_check_hostname=false&lease=5')).toMatchObject({
+      ssl: { ca_certs: '/ca.pem', check_hostname: 'false' },
+      query: { lease: '5' },
+    });
+    expect(() => given('mysql+pymysql://h/db?ssl_cas=/ca.pem')).toThrow(/'ssl_cas'.*'ssl_ca'/);
   });
 });

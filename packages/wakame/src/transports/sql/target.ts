@@ -66,6 +66,14 @@ function kindOf(name: string): DatabaseKind {
   );
 }
 
+/** Parameters of Python's modules for MariaDB, which SQLAlchemy passes on to them, and ours. */
+const PYMYSQL_TLS: Readonly<Record<string, string>> = {
+  ssl_ca: 'ca_certs',
+  ssl_cert: 'certfile',
+  ssl_key: 'keyfile',
+  ssl_check_hostname: 'check_hostname',
+};
+
 /** A URL of SQLAlchemy's (`sqlalchemy.engine.make_url`), without the `sqla+`. */
 function sqlalchemyTarget(url: string, parameters: ConnectionParameters): Target {
   const [, name = '', rest = ''] = /^(\w+)(?:\+\w+)?:\/\/(.*)$/.exec(url) ?? [];
@@ -77,15 +85,21 @@ function sqlalchemyTarget(url: string, parameters: ConnectionParameters): Target
   } catch {
     throw new InvalidUrlError(`sqla+${name}: a URL such as sqla+${name}://user@host/database is wanted`);
   }
-  const query = queryOf(parts.search.slice(1), ['sslmode']);
-  const { sslmode, ...others } = query;
+  const tlsKeys = kind === 'mysql' ? PYMYSQL_TLS : {};
+  const { sslmode, ...others } = queryOf(parts.search.slice(1), ['sslmode', ...Object.keys(tlsKeys)]);
+  const tls: Record<string, string> = {};
+  for (const [key, name] of Object.entries(tlsKeys)) {
+    if (others[key] !== undefined) tls[name] = others[key];
+    delete others[key];
+  }
+  const isAsked = sslmode === undefined ? parameters.ssl : /^(require|verify-ca|verify-full)$/.test(sslmode);
   return serverTarget(kind, {
     host: parts.hostname.replace(/^\[|\]$/g, ''),
     port: parts.port === '' ? undefined : Number(parts.port),
     user: decoded(parts.username),
     password: decoded(parts.password),
     database: decoded(parts.pathname.slice(1)),
-    ssl: sslmode === undefined ? parameters.ssl : /^(require|verify-ca|verify-full)$/.test(sslmode),
+    ssl: Object.keys(tls).length > 0 ? tls : isAsked,
     query: others,
   });
 }
