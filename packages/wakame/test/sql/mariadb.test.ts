@@ -38,6 +38,12 @@ async function declared(connection: Connection, name = 'q'): Promise<Queue<numbe
   return queue;
 }
 
+/** How many wait for a lock of a name, in the database of this connection. */
+async function waitingIn(connection: MysqlConnection): Promise<number> {
+  const text = "SELECT id FROM information_schema.processlist WHERE state = 'User lock' AND db = DATABASE()";
+  return (await rows(connection, text)).length;
+}
+
 /** What SQLAlchemy 2 makes of Kombu's models, in its order. */
 const KOMBU_SCHEMA = [
   'CREATE SEQUENCE queue_id_sequence',
@@ -225,6 +231,25 @@ describe('beside others', () => {
     expect(await theirs).toEqual([{ id: first }]);
   });
 
+  test('a sweep under way hides no message from whoever takes', async () => {
+    const url = await newUrl();
+    const connection = connect(url);
+    const queue = await declared(connection);
+    await connection.producer().publish(1, { routingKey: 'q' });
+    const { session, operations } = await openSession(url);
+    open.push(() => session.close());
+    const other = await client(url);
+    await rows(other, "SELECT GET_LOCK('sweep', 0)");
+    const sweep = session.transact('write', function* () {
+      yield* operations.sweeping.sweep(100, -1);
+      yield* run("SELECT GET_LOCK('sweep', 60)");
+    });
+    await expect.poll(() => waitingIn(other)).toBe(1);
+    expect((await queue.get({ noAck: true }))?.payload).toBe(1);
+    await rows(other, "SELECT RELEASE_LOCK('sweep')");
+    await sweep;
+  });
+
   test('a message that comes back while it is about to be taken says so', async () => {
     const url = await newUrl();
     const connection = connect(url);
@@ -245,10 +270,7 @@ describe('beside others', () => {
       yield* run("SELECT GET_LOCK('test', 60)");
       for (let step = steps.next(answer); ; step = steps.next(yield step.value)) if (step.done) return step.value;
     });
-    const waiting = async () =>
-      (await rows(other, "SELECT id FROM information_schema.processlist WHERE state = 'User lock' AND db = DATABASE()"))
-        .length;
-    await expect.poll(waiting).toBe(1);
+    await expect.poll(() => waitingIn(other)).toBe(1);
     await held?.requeue();
     await rows(other, "SELECT RELEASE_LOCK('test')");
     expect(await taking).toMatchObject([{ queue: 'q', returns: 1 }]);

@@ -24,6 +24,13 @@ export interface Dialect {
   ready(alias: string): string;
   /** The same, of messages found by their ids: a planner must not look for all that are ready instead. */
   isReady(alias: string): string;
+  /**
+   * What a query that locks rows selects from: a table, by this index of ours, or by its key (`PRIMARY`), and in no other way; joined to others by {@link thenJoin}. Rows that are read on the
+   * way are locked, if only for a moment, and who passes over them at that moment finds nothing.
+   */
+  indexed(table: string, alias: string, index: string): string;
+  /** An inner join whose tables are read in this order. */
+  readonly thenJoin: string;
   /** A column by which rows are not to be looked for, as there is a narrower condition. */
   noIndex(column: string): string;
   /** Ends a query whose rows are about to be changed: rows that others are changing are passed over. */

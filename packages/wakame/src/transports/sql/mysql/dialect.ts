@@ -36,6 +36,8 @@ export const mysqlDialect: Dialect = {
   readyMessages: ({ message }) => `${message} m FORCE INDEX (${READY})`,
   ready: (alias) => `${alias}.visible = 1`,
   isReady: (alias) => `COALESCE(${alias}.visible) = 1`,
+  indexed: (table, alias, index) => `${table} ${alias} FORCE INDEX (${index})`,
+  thenJoin: 'STRAIGHT_JOIN',
   noIndex: (column) => `COALESCE(${column})`,
   skipLocked: ' FOR UPDATE SKIP LOCKED',
   lock: ' FOR UPDATE',

@@ -35,7 +35,8 @@ export class Settling {
     const heldAmong = (
       from: string,
     ) => `SELECT l.message_id AS id, l.holder, l.request_id, l.queue_id, m.id AS present, t.fate FROM ${from}
-      LEFT JOIN ${names.message} m ON m.id = l.message_id LEFT JOIN ${names.trait} t ON t.message_id = l.message_id`;
+      LEFT JOIN ${d.indexed(names.message, 'm', 'PRIMARY')} ON m.id = l.message_id
+      LEFT JOIN ${d.indexed(names.trait, 't', 'PRIMARY')} ON t.message_id = l.message_id`;
     const leases = d.among(names.lease, 'l', 'message_id');
     const messages = d.among(names.message, 'm', 'id');
     const held = `${heldAmong(leases.from)} WHERE ${leases.where}`;
@@ -43,7 +44,8 @@ export class Settling {
       // Nobody must find them lapsed meanwhile.
       held: `${held}${d.lockOf('l')}`,
       allOf: `${heldAmong(`${names.lease} l`)} WHERE l.holder = ? ORDER BY l.message_id LIMIT ?`,
-      lockLapsed: `SELECT message_id AS id FROM ${names.lease} WHERE until <= ${d.now} ORDER BY until LIMIT ?${d.skipLocked}`,
+      lockLapsed: `SELECT l.message_id AS id FROM ${d.indexed(names.lease, 'l', `ix_${names.prefix}_lease_until`)}
+        WHERE l.until <= ${d.now} ORDER BY l.until LIMIT ?${d.skipLocked}`,
       lapsed: held,
       lock: `SELECT m.id FROM ${messages.from} WHERE ${messages.where} ORDER BY m.id${d.lock}`,
       release: d.deleteAmong(names.lease, 'message_id'),

@@ -56,8 +56,9 @@ export class Storing {
     const head = `SELECT m.id, COALESCE(t.size, length(m.payload) * 3 / 4) AS size
       FROM ${d.readyMessages(names)} LEFT JOIN ${names.trait} t ON t.message_id = m.id WHERE m.queue_id = ? AND ${ready}`;
     this.#texts = {
-      due: `SELECT id, queue_id, expires_at, priority, size, payload FROM ${names.delayed}
-        WHERE queue_id = ? AND not_before <= ${d.now} ORDER BY not_before, id LIMIT ${CHUNK}${d.skipLocked}`,
+      due: `SELECT e.id, e.queue_id, e.expires_at, e.priority, e.size, e.payload
+        FROM ${d.indexed(names.delayed, 'e', `ix_${names.prefix}_delayed_queue`)}
+        WHERE e.queue_id = ? AND e.not_before <= ${d.now} ORDER BY e.not_before, e.id LIMIT ${CHUNK}${d.skipLocked}`,
       dropDelayed: d.deleteAmong(names.delayed, 'id'),
       delay: `INSERT INTO ${names.delayed} (queue_id, not_before, expires_at, priority, size, payload) VALUES (?, ?, ?, ?, ?, ?)`,
       count: `SELECT count(*) AS count FROM ${d.readyMessages(names)} WHERE m.queue_id = ? AND ${ready}`,

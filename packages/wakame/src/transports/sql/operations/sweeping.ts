@@ -51,8 +51,9 @@ export class Sweeping {
       expired: `SELECT DISTINCT queue_id FROM (SELECT t.queue_id FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
         WHERE t.expires_at <= ${d.now} AND ${d.isReady('m')} ORDER BY t.expires_at LIMIT ?) batch`,
       delayed: `SELECT DISTINCT ${d.noIndex('queue_id')} AS queue_id FROM ${names.delayed} WHERE not_before <= ${d.now} LIMIT ?`,
-      fated: `SELECT m.id, m.payload, m.queue_id, t.fate, t.returns FROM ${names.trait} t
-        JOIN ${names.message} m ON m.id = t.message_id
+      fated: `SELECT m.id, m.payload, m.queue_id, t.fate, t.returns
+        FROM ${d.indexed(names.trait, 't', `ix_${names.prefix}_message_fate`)}
+        ${d.thenJoin} ${d.indexed(names.message, 'm', 'PRIMARY')} ON m.id = t.message_id
         WHERE t.fate IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ${names.lease} l WHERE l.message_id = t.message_id)
         ORDER BY ${d.noIndex('t.message_id')} LIMIT ?${d.skipLocked}`,
       // Python deletes messages, or takes them for good, and knows nothing of our table.

@@ -69,14 +69,17 @@ export class Taking {
           OR ${exists(`SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${ready}`, 'm.id')}
           OR ${exists(`SELECT 1 FROM ${names.delayed} e WHERE e.queue_id = q.id AND e.not_before <= ${d.now}`, 'e.not_before')}) LIMIT 1`,
       // With what is noted of them: when the rows are ours, nobody else changes that either.
-      next: `SELECT m.id, m.payload, ${traits} FROM ${d.readyMessages(names)} LEFT JOIN ${names.trait} t ON t.message_id = m.id
+      next: `SELECT m.id, m.payload, ${traits} FROM ${d.readyMessages(names)} 
+        LEFT JOIN ${d.indexed(names.trait, 't', 'PRIMARY')} ON t.message_id = m.id
         WHERE m.queue_id = ? AND ${ready} ORDER BY m.id LIMIT ?${d.skipLocked}`,
       // The same with hiding them, in one statement, and with what is noted of them where that can be part of it.
       claim:
         claim && d.updatesInQueries
           ? `WITH c AS (${claim}) SELECT c.id, c.payload, ${traits} FROM c LEFT JOIN ${names.trait} t ON t.message_id = c.id`
           : claim,
-      urgent: `SELECT m.id, m.payload FROM ${names.trait} t JOIN ${names.message} m ON m.id = t.message_id
+      urgent: `SELECT m.id, m.payload
+        FROM ${d.indexed(names.trait, 't', `ix_${names.prefix}_message_order`)}
+        ${d.thenJoin} ${d.indexed(names.message, 'm', 'PRIMARY')} ON m.id = t.message_id
         WHERE t.queue_id = ? AND t.priority > 0 AND ${d.isReady('m')} ORDER BY t.priority DESC, t.message_id LIMIT ?${d.skipLocked}`,
       traits: `SELECT t.message_id AS id, ${traits} FROM ${names.trait} t WHERE ${d.inIds('t.message_id')}`,
       hide: d.updateAmong(names.message, 'id', hidden),

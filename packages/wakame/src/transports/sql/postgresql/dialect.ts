@@ -17,6 +17,8 @@ export const postgresqlDialect: Dialect = {
   readyMessages: ({ message }) => `${message} m`,
   ready: (alias) => `${alias}.visible`,
   isReady: (alias) => `greatest(${alias}.visible, ${alias}.visible)`,
+  indexed: (table, alias) => `${table} ${alias}`,
+  thenJoin: 'JOIN',
   noIndex: (column) => `greatest(${column}, ${column})`,
   skipLocked: ' FOR UPDATE SKIP LOCKED',
   lock: ' FOR UPDATE',

@@ -15,6 +15,8 @@ export const sqliteDialect: Dialect = {
   readyMessages: ({ message, prefix }) => `${message} m INDEXED BY ix_${prefix}_ready`,
   ready: (alias) => `${alias}.visible = 1`,
   isReady: (alias) => `+${alias}.visible = 1`,
+  indexed: (table, alias) => `${table} ${alias}`,
+  thenJoin: 'JOIN',
   noIndex: (column) => `+${column}`,
   // There is one writer at a time.
   skipLocked: '',
