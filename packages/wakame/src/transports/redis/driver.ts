@@ -23,7 +23,7 @@ import type {
 } from '../virtual/driver.js';
 import { parseJson, writeJson } from '../virtual/wire/index.js';
 import { classify } from './classify.js';
-import { readMessage } from './messages.js';
+import { fieldsOf, readMessage } from './messages.js';
 import { redisSettings } from './options.js';
 import { Session } from './session.js';
 import type { RedisTable } from './table.js';
@@ -203,17 +203,24 @@ export class RedisDriver implements Driver {
     const { holder, settings, waiting } = session;
     const args = [holder.id, options.requestId, settings.lease, options.limit, options.order];
     const wanted = requests.flatMap(({ queue, credit, noAck }) => [queue, Math.min(credit, BATCH), noAck ? '1' : '']);
-    const [head, reply] = (await session.run('TAKE', [...args, ...wanted])) as [number[], (number | string)[]];
+    const answer = await session.run('TAKE', [...args, ...wanted]);
+    const [head, runs, texts] = answer as [readonly number[], readonly number[], readonly string[]];
     requests.forEach(({ queue }, i) => {
       // Two requests for one queue, with and without acknowledgement, end alike: the last one tells.
       const [left = 0, takers = 0, nextDelayed = -1, incarnation = 0] = head.slice(i * 4, i * 4 + 4);
       waiting.taken(queue, { left: left === 1, takers, nextDelayed, incarnation });
     });
-    if (reply.length > 0) session.tookLeases();
+    if (texts.length > 0) session.tookLeases();
     const taken: Taken[] = [];
-    for (let at = 0; at < reply.length; at += 3) {
-      const queue = (requests[(reply[at] as number) - 1] as TakeRequest).queue;
-      taken.push(this.#toTaken(session, queue, reply[at + 1] as string, reply[at + 2] as string));
+    for (let at = 0; at < runs.length; at += 3) {
+      const [index = 0, step = 0, count = 0] = runs.slice(at, at + 3);
+      const { queue, noAck } = requests[index - 1] as TakeRequest;
+      const fieldOf = fieldsOf(holder.id, options.requestId, step, head[index * 4 - 1] ?? 0);
+      const end = taken.length + count;
+      while (taken.length < end) {
+        const text = texts[taken.length] as string;
+        taken.push(this.#toTaken(session, queue, noAck ? '' : fieldOf(taken.length + 1), text));
+      }
     }
     return taken;
   }

@@ -99,3 +99,15 @@ export function stepOf(priority: number | undefined, steps: readonly number[]): 
   const wanted = clampPriority(priority);
   return steps.findLast((step) => step <= wanted) ?? (steps.at(-1) as number);
 }
+
+/** The fields of the leases that one run of a take gave, by the number of the message: see `lua/common.ts`. */
+export function fieldsOf(
+  holder: string,
+  request: number,
+  step: number,
+  incarnation: number,
+): (number: number) => string {
+  const beginning = `wakame:${holder}:${String(request).padStart(13, '0')}:`;
+  const ending = `:${step}:${incarnation === 0 ? '' : incarnation}`;
+  return (number) => `${beginning}${String(number).padStart(4, '0')}${ending}`;
+}

@@ -137,10 +137,11 @@ end
 
 -- Texts that stand one on each line. An envelope is JSON, which has no line breaks.
 local function lines(text)
-  local found, from = {}, 1
+  local found, count, from = {}, 0, 1
   while from <= #text do
     local to = string.find(text, '\\n', from, true) or #text + 1
-    found[#found + 1] = string.sub(text, from, to - 1)
+    count = count + 1
+    found[count] = string.sub(text, from, to - 1)
     from = to + 1
   end
   return found

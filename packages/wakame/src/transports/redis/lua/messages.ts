@@ -59,11 +59,12 @@ return { soonest, plain, results }
 /**
  * ARGV: holder, request, milliseconds of a lease, limit, fair or strict, then for each request: queue, credit, 1 for no acknowledgement.
  * Answers: for each request whether messages are left (1), how many holders consume the queue, milliseconds until the next delayed
- * message, or -1, and the queue's incarnation, 0 for none; then for each message the number of its request, its field ('' without acknowledgement) and the envelope.
+ * message, or -1, and the queue's incarnation, 0 for none; then for each run of messages the number of its request, its step, and how many; and the
+ * envelopes. Fields of leases are not told: whoever knows all this, knows them (`fieldsOf` in messages.ts).
  */
 export const TAKE = `
 local holder, request, lease, limit, fair = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == 'fair'
-local shares, reply, number, nextDelayed = {}, {}, 0, {}
+local shares, nextDelayed = {}, {}
 for at = 6, #ARGV, 3 do
   local queue = ARGV[at]
   local q = open(queue)
@@ -88,25 +89,29 @@ for at = 6, #ARGV, 3 do
   shares[share.index] = share
 end
 
-local fields, records = {}, {}
+local runs, envelopes, fields, records = {}, {}, {}, {}
+local number, held, lastShare, lastStep = 0, 0, nil, nil
 local start = beginning(holder, request)
 local function take(share, most)
-  local queue, q, endings = share.queue, share.q, {}
+  local queue, q, stop = share.queue, share.q, nil
   local tail = ',"",' .. cjson.encode(queue) .. ']'
   local count = 0
   popSome(queue, q, math.min(most, share.left), function(env, step)
-    number = number + 1
-    local field = ''
-    if not share.noAck then
-      if not endings[step] then endings[step] = ending(step, q) end
-      field = start .. numbered(number) .. endings[step]
-      fields[#fields + 1] = field
-      records[#records + 1] = field
-      records[#records + 1] = '[' .. env .. tail
+    if share ~= lastShare or step ~= lastStep then
+      runs[#runs + 1] = share.index
+      runs[#runs + 1] = step
+      runs[#runs + 1] = 0
+      lastShare, lastStep, stop = share, step, nil
     end
-    reply[#reply + 1] = share.index
-    reply[#reply + 1] = field
-    reply[#reply + 1] = env
+    runs[#runs] = runs[#runs] + 1
+    number = number + 1
+    envelopes[number] = env
+    if not share.noAck then
+      stop = stop or ending(step, q)
+      held = held + 1
+      fields[held] = start .. numbered(number) .. stop
+      records[2 * held - 1], records[2 * held] = fields[held], '[' .. env .. tail
+    end
     count = count + 1
   end)
   if count < math.min(most, share.left) then share.left = 0 else share.left = share.left - count end
@@ -147,7 +152,7 @@ for i, share in ipairs(shares) do
   head[#head + 1] = nextDelayed[i] and math.max(1, nextDelayed[i] - now) or -1
   head[#head + 1] = incarnation(share.queue)
 end
-return { head, reply }
+return { head, runs, envelopes }
 `;
 
 /**
@@ -176,7 +181,7 @@ return reply
  */
 export const SETTLE = `
 local holder = ARGV[1]
-local results, back, gone, places = {}, {}, {}, {}
+local results, count, back, gone, places = {}, 0, {}, {}, {}
 local mine = 'wakame:' .. holder .. ':'
 -- Of what goes away nothing is needed but whether it was there: found out below, of all at once.
 local function remove(field, queue)
@@ -184,7 +189,7 @@ local function remove(field, queue)
   local kind, born = string.match(field, ':(%w):(%d*)$', #mine)
   if kind == 'e' or kind == 'o' then return unhold(parse(field)) and stands(queue, born) and 1 or 0 end
   gone[#gone + 1] = field
-  places[#gone] = #results + 1
+  places[#gone] = count + 1
   return stands(queue, born) and 1 or 0
 end
 local function give(field, queue, outcome)
@@ -200,7 +205,8 @@ for at = 2, #ARGV, 3 do
   local goes = outcome == 'ack' or outcome == 'reject'
   for _, field in ipairs(lines(ARGV[at + 2])) do
     local done = goes and remove(field, queue) or not goes and give(field, queue, outcome) or 0
-    results[#results + 1] = done
+    count = count + 1
+    results[count] = done
   end
 end
 local there = 0
