@@ -162,14 +162,16 @@ describe('with many messages waiting, no statement of publishing, taking or sett
     readonly table: string | null;
     readonly type: string | null;
     readonly key: string | null;
+    readonly key_len: string | null;
     readonly Extra: string | null;
   }
 
-  function costlyRow({ table, type, key, Extra: extra }: PlanRow): string[] {
+  function costlyRow({ table, type, key, key_len: length, Extra: extra }: PlanRow): string[] {
     const isMany = /^([mtlxde]|batch|kombu_message|wakame_(lease|message|delayed))$/.test(table ?? '');
     const reads = isMany && (type === 'ALL' || type === 'index');
-    const sorts = key === 'FK_kombu_message_queue' && /filesort/.test(extra ?? '');
-    return reads || sorts || key === 'ix_kombu_message_visible' ? [`${type} ${table} ${key} ${extra}`] : [];
+    // Its first two columns take seven bytes, and are in the order of the third.
+    const isWide = key === 'ix_kombu_message_visible' && (Number(length) < 7 || /filesort/.test(extra ?? ''));
+    return reads || isWide ? [`${type} ${table} ${key} ${length} ${extra}`] : [];
   }
 
   function* explainedRows<T>(steps: Steps<T>, seen: (rows: readonly PlanRow[], text: string) => void): Steps<T> {
@@ -228,9 +230,15 @@ describe('with many messages waiting, no statement of publishing, taking or sett
       await exercise(operations, work);
       isLittle = false;
       await fillTables(MANY, 60);
-      await exercise(operations, work);
-      await handle.run(analyze);
-      await exercise(operations, work);
+      const kombu = `EXPLAIN SELECT m.* FROM kombu_message m JOIN kombu_queue q ON q.name = 'many'
+        WHERE m.queue_id = q.id AND m.visible != false ORDER BY m.timestamp, m.id LIMIT 1 FOR UPDATE`;
+      for (const prepare of ['SELECT 1', analyze]) {
+        await handle.run(prepare);
+        await exercise(operations, work);
+        // Our index must not make Kombu sort, and lock, a whole queue for its next message.
+        const plan = await session.transact('read', () => all<PlanRow>(kombu));
+        expect(plan.map(({ Extra: extra }) => extra).join()).not.toContain('filesort');
+      }
       expect(scans).toEqual([]);
     } finally {
       await session.close();

@@ -9,11 +9,11 @@ const MOST_TOGETHER = 2 ** 21;
 const SUFFIX = ' ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin';
 
 /**
- * The index by which messages are taken: that of Kombu's foreign key, which every table of messages has, under this name. Kombu's is of `queue_id` alone; ours of
- * what is ready in a queue, in order, takes its place.
+ * The index by which messages are taken: Kombu's of what is visible, which every table of messages has, under this name. Ours of what is visible in a queue, in order, takes its place.
+ * Beside an index that begins with `queue_id` and `visible`, Kombu's own query for the next message would come to read and lock whole queues.
  */
-const READY = 'FK_kombu_message_queue';
-const READY_COLUMNS = 'queue_id, visible, id';
+const readyIndex = ({ message }: Names) => `ix_${message}_visible`;
+const READY_COLUMNS = 'visible, queue_id, id';
 
 /**
  * Ids to find rows by, one after the other. With `IN`, the planner takes it for quicker to read a table of a few hundred rows from end to end, and what is read in order to be
@@ -33,7 +33,7 @@ export const mysqlDialect: Dialect = {
   false: '0',
   integer: '?',
   // What it knows of a table that empties and fills all the time says nothing.
-  readyMessages: ({ message }) => `${message} m FORCE INDEX (${READY})`,
+  readyMessages: (names) => `${names.message} m FORCE INDEX (${readyIndex(names)})`,
   ready: (alias) => `${alias}.visible = 1`,
   isReady: (alias) => `COALESCE(${alias}.visible) = 1`,
   indexed: (table, alias, index) => `${table} ${alias} FORCE INDEX (${index})`,
@@ -124,9 +124,8 @@ export const mysqlDialect: Dialect = {
 	version SMALLINT NOT NULL, 
 	queue_id INTEGER, 
 	PRIMARY KEY (id), 
-	KEY ${READY} (${READY_COLUMNS}), 
 	KEY ix_kombu_message_timestamp_id (timestamp, id), 
-	KEY ix_${message}_visible (visible), 
+	KEY ${readyIndex(names)} (${READY_COLUMNS}), 
 	KEY ix_${message}_timestamp (timestamp), 
 	CONSTRAINT \`FK_${message}_queue\` FOREIGN KEY(queue_id) REFERENCES ${queue} (id)
 )${SUFFIX}`,
@@ -136,11 +135,12 @@ export const mysqlDialect: Dialect = {
 };
 
 /** Whether the index by which messages are taken is ours; undefined: there is none of the name. */
-export function* hasReadyIndex({ message }: Names): Steps<boolean | undefined> {
+export function* hasReadyIndex(names: Names): Steps<boolean | undefined> {
   const row = yield* first<{ columns: string | null }>(
     `SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ', ') AS columns FROM information_schema.statistics
-      WHERE table_schema = DATABASE() AND table_name = ? AND index_name = '${READY}'`,
-    message,
+      WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ?`,
+    names.message,
+    readyIndex(names),
   );
   return row?.columns === null || row === undefined ? undefined : row.columns === READY_COLUMNS;
 }
@@ -149,9 +149,10 @@ export function* hasReadyIndex({ message }: Names): Steps<boolean | undefined> {
  * Gives a table of messages that Kombu made our index in the place of its own. Not while anybody is in a transaction that looked at the table: whoever waited for its
  * end would make everybody else wait.
  */
-export function* makeReadyIndex({ message }: Names): Steps<void> {
+export function* makeReadyIndex(names: Names): Steps<void> {
+  const name = readyIndex(names);
   yield* run(
-    `ALTER TABLE ${message} NOWAIT DROP INDEX IF EXISTS ${READY}, ADD INDEX ${READY} (${READY_COLUMNS}), ALGORITHM=INPLACE, LOCK=NONE`,
+    `ALTER TABLE ${names.message} NOWAIT DROP INDEX IF EXISTS ${name}, ADD INDEX ${name} (${READY_COLUMNS}), ALGORITHM=INPLACE, LOCK=NONE`,
   );
 }
 
