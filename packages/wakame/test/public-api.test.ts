@@ -53,7 +53,7 @@ const exported = {
   ],
   'wakame/util': [
     'Deadline TypedEmitter after checkBoolean checkDuration checkFunction checkInteger checkKeys checkOneOf checkString deferred',
-    'didYouMean doneBefore noop onAbort raceSignal secondsToMs show sleep warnOnce withDeadline',
+    'Alarm didYouMean doneBefore noop onAbort raceSignal secondsToMs show sleep warnOnce withDeadline',
   ],
   '@wakame/oslo': [
     'InvalidTarget InvalidTransportUrl MessageDeliveryFailure MessageUndeliverable MessagingTimeout NoSuchMethod PythonError',
