@@ -28,7 +28,8 @@ function byKey(table: string, alias: string, key: string): string {
 /** MariaDB's SQL. A list is written out by the client: `IN (1, 2, 3)`. */
 export const mysqlDialect: Dialect = {
   name: 'mysql',
-  now: 'CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)',
+  // Whatever the time zone of the session, an application's maybe.
+  now: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000",
   true: '1',
   false: '0',
   integer: '?',
