@@ -16,7 +16,7 @@ export const redis: Suite = {
 };
 
 /** Messages that lie in the queue before they are taken: what takes a second or two. */
-const STOCK: Readonly<Record<string, number>> = { bare: 120_000, wakame: 120_000, bullmq: 30_000, kombu: 4_000 };
+const STOCK: Readonly<Record<string, number>> = { bare: 120_000, wakame: 120_000, bullmq: 15_000, kombu: 2_000 };
 
 interface Options extends Times {
   readonly url: string;
