@@ -3,8 +3,9 @@
  * docs/performance.md.
  *
  *   --rounds N      how often each is measured (default 5)
- *   --ms N          milliseconds of CPU of each measurement, and of the warm-up before it (default 700; on RabbitMQ a quarter)
+ *   --ms N          milliseconds of CPU of each measurement, and of the warm-up before it (default 700)
  *   --only TEXT,…   only scenarios with one of these in `suite/scenario` or `suite/scenario/adapter`; nothing is written then
+ *   --skip TEXT,…   all but scenarios with one of these in that name
  *   --growth        only the plots of docs/performance/: how cost grows with size and number (part of a whole run, too)
  *   --tables        only the tables, which take three quarters of the time of a whole run
  *   --quick         one short round of a few: that it works, nothing else
@@ -36,6 +37,7 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     ms: { type: 'string' },
     only: { type: 'string' },
+    skip: { type: 'string' },
     growth: { type: 'boolean', default: false },
     tables: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
@@ -48,6 +50,7 @@ const ms = Number(values.ms ?? (quick ? 30 : 700));
 if (!(ms > 0)) throw new RangeError('--ms must be a number above 0');
 const times = { warmUp: ms, measure: ms };
 const only = values.only?.split(',');
+const skipped = values.skip?.split(',') ?? [];
 const growth = values.growth || (!quick && !values.tables && only === undefined);
 
 /** With --quick: every participant once, and ours a little more. */
@@ -58,6 +61,7 @@ function wantedIn(suite: Suite): Wanted {
   return (scenario, adapter) => {
     if (quick) return QUICK.test(`${scenario}/${adapter}`);
     const name = `${suite.name}/${scenario}/${adapter}`;
+    if (skipped.some((text) => name.includes(text))) return false;
     return only?.some((text) => name.includes(text)) ?? true;
   };
 }
@@ -106,9 +110,7 @@ async function postgresqlUrl(): Promise<string> {
 
 async function onRabbitmq(): Promise<Case[]> {
   const wanted = wantedIn(rabbitmq);
-  // Most of the clock's time is the broker's; there are four times as many milliseconds of that for each of CPU.
-  const shorter = { warmUp: ms / 4, measure: ms / 4 };
-  const cases = (url: string) => rabbitmqCases({ url, ...shorter, wanted });
+  const cases = (url: string) => rabbitmqCases({ url, ...times, wanted });
   return cases('').length === 0 ? [] : cases(await rabbitmqUrl());
 }
 

@@ -43,7 +43,7 @@ export function nullBrokerCases(options: Options): Case[] {
 }
 
 /** Messages put into a queue before they are consumed: more would only make the preparation longer. */
-const STOCK = 30_000;
+const STOCK = 60_000;
 
 export function rabbitmqCases(options: Options): Case[] {
   const names = Object.entries(scenarios).flatMap(([name, { broker }]) => (broker === 'none' ? [] : name));
