@@ -6,6 +6,7 @@ import { AuthenticationError, InvalidArgumentError } from '../errors.js';
 import type { TransportConnection } from '../transport/contract.js';
 import { jitteredBackoff } from '../util/backoff.js';
 import { checkDuration } from '../util/check.js';
+import { LONGEST_TIMER } from '../util/timer.js';
 
 /** A user's name and password, and for how long they are good. */
 export interface Credentials {
@@ -20,8 +21,6 @@ export type CredentialsProvider = () => Credentials | Promise<Credentials>;
 
 /** The part of the lifetime after which the next secret is asked for. */
 const RENEW_AT = 0.8;
-/** Node's timers take no more. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 export class CredentialsKeeper {
   readonly #ask: CredentialsProvider;

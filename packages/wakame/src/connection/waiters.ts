@@ -5,6 +5,7 @@ import { ChannelError, ConnectionError, type ErrorDetails, MessagingError, Timeo
 import { onAbort } from '../util/abort.js';
 import { fxrange } from '../util/backoff.js';
 import { type Deferred, deferred } from '../util/deferred.js';
+import { LONGEST_TIMER } from '../util/timer.js';
 import { givenIntervals, type RetryOptions } from './retry-options.js';
 
 /** Bounds a wait. */
@@ -17,8 +18,6 @@ export interface WaitOptions {
 
 /** How a wait for the connection is bounded and told of failed tries. */
 export interface ReadyOptions extends WaitOptions, RetryOptions {}
-
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** One wait. Settled exactly once; leaves no timer or listener behind. */
 export class Waiter<T> {

@@ -8,6 +8,7 @@ import {
   TlsError,
   VhostNotFoundError,
 } from '../../../errors.js';
+import { asConnectError, isTlsCode } from '../connect-errors.js';
 import type { Failure } from '../dialect.js';
 
 /**
@@ -39,16 +40,14 @@ export function classify(error: unknown): MessagingError {
   if (number === 1045 || number === 1698) return new AuthenticationError(message, { cause: error });
   if (number === 1044 || number === 1142) return new AccessRefused(message, { cause: error });
   if (number === 1049) return new VhostNotFoundError(message, { cause: error });
-  if (isOfTls(error)) return new TlsError(message, { cause: error });
+  if (isTlsCode((error as { readonly code?: unknown } | null)?.code)) return new TlsError(message, { cause: error });
   if (failureOf(error) === 'failed') return new StoreError(message, { cause: error });
   return new RecoverableConnectionError(message, { cause: error });
 }
 
 /** The same of what happened before the connection was open. */
 export function classifyConnect(error: unknown): MessagingError {
-  const classified = classify(error);
-  if (classified.code !== 'CONNECTION_LOST') return classified;
-  return new RecoverableConnectionError(classified.message, { code: 'CONNECT_FAILED', cause: error });
+  return asConnectError(classify(error));
 }
 
 /** Node's errors have words for codes, as has what the client itself says of the connection. */
@@ -61,12 +60,4 @@ function isOfConnection(error: unknown): boolean {
   if (fatal === true) return true;
   if (typeof code === 'string' && /^(E[A-Z]+|PROTOCOL_\w+|ERR_(SOCKET|STREAM|TLS|SSL)\w*)$/.test(code)) return true;
   return typeof message === 'string' && /connection|closed state|socket|timeout/i.test(message);
-}
-
-function isOfTls(error: unknown): boolean {
-  const { code } = (error ?? {}) as { readonly code?: unknown };
-  return (
-    typeof code === 'string' &&
-    /^(ERR_TLS|ERR_SSL|HANDSHAKE_SSL|HANDSHAKE_NO_SSL|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|CERT_)/.test(code)
-  );
 }

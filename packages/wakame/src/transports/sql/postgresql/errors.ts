@@ -7,6 +7,7 @@ import {
   TlsError,
   VhostNotFoundError,
 } from '../../../errors.js';
+import { asConnectError, isTlsCode } from '../connect-errors.js';
 import type { Failure } from '../dialect.js';
 
 /** Serialization failure, deadlock, lock not available; and a queue that was deleted while a message was on its way into it. */
@@ -42,9 +43,7 @@ export function classify(error: unknown): MessagingError {
 
 /** The same of what happened before the connection was open. */
 export function classifyConnect(error: unknown): MessagingError {
-  const classified = classify(error);
-  if (classified.code !== 'CONNECTION_LOST') return classified;
-  return new RecoverableConnectionError(classified.message, { code: 'CONNECT_FAILED', cause: error });
+  return asConnectError(classify(error));
 }
 
 /** Node's errors have words for codes; the client's own have none, and speak of the connection. */
@@ -56,6 +55,5 @@ function isOfConnection(error: unknown): boolean {
 
 function isOfTls(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
-  if (message === 'The server does not support SSL connections') return true;
-  return typeof code === 'string' && /^(ERR_TLS|ERR_SSL|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|CERT_)/.test(code);
+  return message === 'The server does not support SSL connections' || isTlsCode(code);
 }
