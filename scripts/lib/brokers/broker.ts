@@ -9,6 +9,8 @@ export interface Broker {
   /** The Debian package that has the server. */
   readonly debianPackage: string;
   isInstalled(): boolean;
+  /** Gets the server in another way than by installing the package. Throws where that cannot be done. */
+  readonly install?: (() => void) | undefined;
   /** The private server whose files lie in `folder`, whether it runs or not. */
   open(folder: string): Promise<Server>;
 }

@@ -24,8 +24,8 @@ const second = 1000;
 export interface DatabaseKind {
   readonly name: string;
   readonly title: string;
-  /** Whom it runs as when root starts it: the user that its Debian package makes. */
-  readonly user: string;
+  /** Whom it runs as when root starts it: the user that its Debian package makes. Undefined: root, if that must be. */
+  readonly user?: string;
   /** The scheme of its URLs. */
   readonly scheme: string;
   /** Fills an empty folder of data. */
@@ -57,7 +57,7 @@ export class DatabaseServer implements Server {
     this.folder = folder;
     this.#kind = kind;
     this.#port = port;
-    this.#user = process.getuid?.() === 0 ? idsOf(kind.user) : undefined;
+    this.#user = kind.user !== undefined && process.getuid?.() === 0 ? idsOf(kind.user) : undefined;
     const hash = createHash('sha256').update(folder).digest('hex').slice(0, 16);
     // The server's user has to get there, which a home of root's does not allow.
     const isReachable = this.#user === undefined || reachable(folder);

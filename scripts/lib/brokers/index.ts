@@ -5,6 +5,7 @@ import { lock } from '../lock.mjs';
 import type { Broker } from './broker.ts';
 import { canInstall, install } from './debian.ts';
 import { mariadb } from './mariadb.ts';
+import { mysql } from './mysql.ts';
 import { postgresql } from './postgresql.ts';
 import { isListening, waitUntil } from './processes.ts';
 import { rabbitmq } from './rabbitmq.ts';
@@ -12,7 +13,7 @@ import { redis } from './redis.ts';
 import { stateFolder } from './state.ts';
 
 /** Every broker that tests use, in the order they start. */
-export const brokers: readonly Broker[] = [rabbitmq, redis, postgresql, mariadb];
+export const brokers: readonly Broker[] = [rabbitmq, redis, postgresql, mariadb, mysql];
 
 /** Where a broker is. */
 export interface Status {
@@ -80,6 +81,11 @@ export async function prepare(broker: Broker): Promise<void> {
 
 function provide(broker: Broker): void {
   if (broker.isInstalled()) return;
+  if (broker.install !== undefined) {
+    console.error(`getting ${broker.title}`);
+    broker.install();
+    return;
+  }
   if (!canInstall()) throw new Error(`${broker.title} is not installed. ${howToProvide(broker)}`);
   console.error(`installing ${broker.debianPackage}`);
   install(broker.debianPackage);

@@ -1,0 +1,3 @@
+CREATE DATABASE wakame;
+CREATE USER wakame@'127.0.0.1' IDENTIFIED BY 'wakame';
+GRANT ALL ON *.* TO wakame@'127.0.0.1';
