@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { Connection, Mailbox } from 'wakame';
 import { capture } from '../scripts/lib/command.ts';
 import { peerPython } from '../scripts/lib/peers/index.ts';
@@ -53,8 +53,13 @@ class Program {
 const chosen = columns.filter(({ peer, lacks }) => peer !== 'previous' && lacks.fanout === undefined);
 
 describe.each(chosen)('the mailbox programs, $key', { timeout: 60_000 }, ({ transport, peer }) => {
-  const { node: url, python, pythonOptions = {} } = endpointsOf(transport);
-  const pythonEnd = [python, '--transport-options', JSON.stringify(pythonOptions)];
+  let url = '';
+  let pythonEnd: readonly string[] = [];
+  beforeAll(async () => {
+    const { node, python, pythonOptions = {} } = await endpointsOf(transport);
+    url = node;
+    pythonEnd = [python, '--transport-options', JSON.stringify(pythonOptions)];
+  });
 
   test('a node in Python, a client in Node', async () => {
     const node = new Program(peerPython(peer), [nodePy, ...pythonEnd]);

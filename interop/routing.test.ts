@@ -179,7 +179,7 @@ inEachColumn('Routing', (bench) => {
     'both',
     'a queue and a fanout exchange under a prefix of keys',
     async () => {
-      const { node, python } = endpointsOf(column.transport);
+      const { node, python } = await endpointsOf(column.transport);
       const pythonOptions = { global_keyprefix: 'interop.prefix.' };
       const url = `${node}?global_keyprefix=${pythonOptions.global_keyprefix}`;
       const own = new Bench(column, { node: url, python, pythonOptions });

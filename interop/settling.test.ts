@@ -69,7 +69,7 @@ inEachColumn('Settling', (bench) => {
 
   /** With sides of its own, where the takings of the dead do not last long. */
   const impatient = (survivor: Side, run: (own: Bench) => Promise<void>) => async () => {
-    const own = new Bench(column, impatientEndpointsOf(column.transport, survivor));
+    const own = new Bench(column, await impatientEndpointsOf(column.transport, survivor));
     await own.open();
     await run(own).finally(() => own.close());
   };

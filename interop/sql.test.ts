@@ -4,18 +4,19 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection, Queue } from 'wakame';
-import { mariadbDatabases, postgresqlDatabases, scaled, temporaryFolder } from '../packages/wakame/test/sql/support.ts';
+import { mysqlDatabases, postgresqlDatabases, scaled, temporaryFolder } from '../packages/wakame/test/sql/support.ts';
 import { pack, take, unpacked } from './support/bench.ts';
 import { Peer, type PeerMessage } from './support/peer.ts';
 
 const folder = temporaryFolder();
 const { newUrl } = postgresqlDatabases();
-const { newUrl: newMariadbUrl } = mariadbDatabases();
 let files = 0;
 
 interface Ends {
   readonly node: string;
   readonly python: string;
+  /** Kombu's transactions may be ended as the victims of deadlocks, here as without us. */
+  readonly hasDeadlocks?: boolean;
 }
 
 const databases: readonly (readonly [string, () => Promise<Ends>])[] = [
@@ -33,13 +34,14 @@ const databases: readonly (readonly [string, () => Promise<Ends>])[] = [
       return { node: url, python: url.replace('postgresql:', 'sqla+postgresql+psycopg2:') };
     },
   ],
-  [
-    'mariadb',
-    async () => {
-      const url = await newMariadbUrl();
-      return { node: url, python: url.replace('mysql:', 'sqla+mysql+pymysql:') };
-    },
-  ],
+  ...(['mariadb', 'mysql'] as const).map((name): (typeof databases)[number] => {
+    const { newUrl } = mysqlDatabases(name);
+    const locate = async () => {
+      const url = await newUrl();
+      return { node: url, python: url.replace('mysql:', 'sqla+mysql+pymysql:'), hasDeadlocks: true };
+    };
+    return [name, locate];
+  }),
 ];
 
 const open: (() => unknown)[] = [];
@@ -54,7 +56,8 @@ function connect(url: string): Connection {
 }
 
 async function python(url: string): Promise<Peer> {
-  const peer = await Peer.connect('current', url);
+  // What the guide says that Kombu should be told there.
+  const peer = await Peer.connect('current', url, url.includes('mysql') ? { isolation_level: 'READ COMMITTED' } : {});
   open.push(() => peer[Symbol.asyncDispose]());
   return peer;
 }
@@ -129,7 +132,7 @@ describe.each(databases)('%s', (_name, locate) => {
   test('two Node processes and two Python processes empty a queue: each message is handled once', {
     timeout: 300_000,
   }, async () => {
-    const { node, python: url } = await locate();
+    const { node, python: url, hasDeadlocks = false } = await locate();
     const connection = connect(node);
     await new Queue('fleet').bind(connection).declare();
     const producer = connection.producer({ routingKey: 'fleet' });
@@ -154,10 +157,22 @@ describe.each(databases)('%s', (_name, locate) => {
     });
     const peers = await Promise.all([python(url), python(url)]);
     let state: 'Python begins' | 'all at work' | 'done' = 'Python begins';
-    const consuming = peers.map(async (peer, i) => {
-      const consumer = await peer.call('consume', { queue: { name: 'fleet', no_declare: true } });
+    const consuming = peers.map(async (first, i) => {
+      let peer = first;
+      const consume = () => peer.call('consume', { queue: { name: 'fleet', no_declare: true } });
+      let consumer = await consume();
       while (state !== 'done') {
-        const messages = await peer.call<PeerMessage[]>('next', { consumer, count: 5, timeout: 0.5 });
+        let messages: PeerMessage[];
+        try {
+          // What a consumer has when it fails is lost.
+          messages = await peer.call('next', { consumer, count: hasDeadlocks ? 1 : 5, timeout: 0.5 });
+        } catch (error) {
+          if (!hasDeadlocks || !/Deadlock found/.test(String(error))) throw error;
+          // As Celery does.
+          peer = await python(url);
+          consumer = await consume();
+          continue;
+        }
         for (const { tag, body } of messages) {
           await peer.call('settle', { tag, how: 'ack' });
           handled.push(numbers.get(JSON.stringify(unpacked(body))) ?? Number.NaN);

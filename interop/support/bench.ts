@@ -30,7 +30,7 @@ export class Bench {
   }
 
   get #ends(): Endpoints {
-    this.#endpoints ??= endpointsOf(this.column.transport);
+    if (this.#endpoints === undefined) throw new Error('not opened yet');
     return this.#endpoints;
   }
 
@@ -60,6 +60,7 @@ export class Bench {
   }
 
   async open(): Promise<void> {
+    this.#endpoints ??= await endpointsOf(this.column.transport);
     this.#connection = new Connection(this.url);
     await this.#connection.connect();
     this.#peer = await this.another();

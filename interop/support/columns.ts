@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { mysqlDatabaseOfWorker } from '../../packages/wakame/test/sql/support.ts';
 import { brokerUrl } from '../../scripts/lib/brokers/environment.ts';
 import { type PeerName, peerVersion } from '../../scripts/lib/peers/index.ts';
 
@@ -16,7 +17,7 @@ export interface Transport {
   readonly native: boolean;
   readonly peers: readonly PeerName[];
   /** Where the two sides connect, when not both where the URL of the broker says. */
-  readonly ends?: () => Endpoints;
+  readonly ends?: () => Endpoints | Promise<Endpoints>;
   /** What Kombu has elsewhere and not here, with the reason that the page gives. */
   readonly lacks?: Lacks;
   /** What an older Kombu lacks besides. */
@@ -131,18 +132,21 @@ const transports: readonly Transport[] = [
       return { node: url, python: url.replace(/^postgres(ql)?:/, 'sqla+postgresql+psycopg2:') };
     },
   },
-  {
-    ...onDatabase,
-    name: 'mariadb',
-    title: 'MariaDB',
-    client: { distribution: 'PyMySQL', title: 'SQLAlchemy at READ COMMITTED, PyMySQL' },
-    ends: () => {
-      const url = brokerUrl('mariadb');
-      const python = url.replace(/^(mysql|mariadb):/, 'sqla+mysql+pymysql:');
-      // Else Kombu counts what was there when it first looked: it leaves its transaction open.
-      return { node: url, python, pythonOptions: { isolation_level: 'READ COMMITTED' } };
-    },
-  },
+  ...(['mariadb', 'mysql'] as const).map(
+    (name): Transport => ({
+      ...onDatabase,
+      name,
+      title: name === 'mysql' ? 'MySQL' : 'MariaDB',
+      client: { distribution: 'PyMySQL', title: 'SQLAlchemy at READ COMMITTED, PyMySQL' },
+      ends: async () => {
+        // Consumers of Kombu's that share tables have deadlocks with each other there.
+        const url = await mysqlDatabaseOfWorker(brokerUrl(name));
+        const python = url.replace(/^(mysql|mariadb):/, 'sqla+mysql+pymysql:');
+        // Else Kombu counts what was there when it first looked: it leaves its transaction open.
+        return { node: url, python, pythonOptions: { isolation_level: 'READ COMMITTED' } };
+      },
+    }),
+  ),
 ];
 
 function at(url: string): Endpoints {
@@ -216,12 +220,12 @@ export function columnsBeside(key: string): readonly Column[] {
 }
 
 /** Where a column's tests connect. */
-export function endpointsOf({ name, ends = () => at(brokerUrl(name)) }: Transport): Endpoints {
+export async function endpointsOf({ name, ends = () => at(brokerUrl(name)) }: Transport): Promise<Endpoints> {
   return ends();
 }
 
 /** The same, where the survivor soon gives up a taker who is gone. */
-export function impatientEndpointsOf(transport: Transport, survivor: Side): Endpoints {
-  const ends = endpointsOf(transport);
+export async function impatientEndpointsOf(transport: Transport, survivor: Side): Promise<Endpoints> {
+  const ends = await endpointsOf(transport);
   return transport.impatient?.(ends, survivor) ?? ends;
 }

@@ -1,8 +1,8 @@
 import { SqlDriver } from '../../src/transports/sql/index.js';
 import { behindProxy, driverContract } from '../virtual/driver-contract.js';
-import { mariadbDatabases } from './support.js';
+import { mysqlDatabases } from './support.js';
 
-const databases = mariadbDatabases();
+const databases = mysqlDatabases('mariadb');
 
 driverContract('mariadb', {
   createDriver: () => new SqlDriver(),

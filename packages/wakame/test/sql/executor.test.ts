@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { Mode, Session } from '../../src/transports/sql/backend.js';
 import { Effects } from '../../src/transports/sql/context.js';
-import { Executor, type JobMode } from '../../src/transports/sql/executor.js';
+import { Executor, type JobMode, type MergedKind } from '../../src/transports/sql/executor.js';
 import { run, runSync, type Steps } from '../../src/transports/sql/steps.js';
 
 /** Runs jobs submitted in one turn, each one statement by its name. Gives the transactions. */
 async function transactionsOf(
-  jobs: readonly (readonly [mode: JobMode, name: string])[],
+  jobs: readonly (readonly [mode: JobMode | MergedKind, name: string])[],
   takesLast: boolean,
 ): Promise<string[]> {
   const transactions: string[] = [];
@@ -31,7 +31,14 @@ async function transactionsOf(
     committed: () => undefined,
     lost: () => undefined,
   });
-  await Promise.all(jobs.map(([mode, name]) => executor.submit(mode, () => run(name))));
+  const submit = (mode: JobMode | MergedKind, name: string): Promise<unknown> => {
+    if (mode !== 'send' && mode !== 'settle') return executor.submit(mode, () => run(name));
+    return executor.merge(mode, [name], function* (names) {
+      yield* run(names.join('+'));
+      return names;
+    });
+  };
+  await Promise.all(jobs.map(([mode, name]) => submit(mode, name)));
   return transactions;
 }
 
@@ -54,6 +61,19 @@ describe('what is submitted in one turn is one transaction', () => {
       'write: settle take look take again',
       'write: settle again look again',
     ]);
+  });
+
+  test('in which what is settled comes before what is sent, as it is older: all is locked in the order of the messages', async () => {
+    const jobs = [
+      ['send', 'send 1'],
+      ['read', 'look'],
+      ['settle', 'settle 1'],
+      ['send', 'send 2'],
+      ['settle', 'settle 2'],
+      ['write', 'declare'],
+      ['settle', 'settle 3'],
+    ] as const;
+    expect(await transactionsOf(jobs, true)).toEqual(['write: settle 1+settle 2 send 1+send 2 look declare settle 3']);
   });
 
   test('but for what can be part of none', async () => {

@@ -17,7 +17,7 @@ export interface Handle {
 
 /** @param url As a Connection takes it. */
 export function openHandle(name: DatabaseName, url: string): Promise<Handle> {
-  if (name === 'mysql2') return openMariadb(url);
+  if (name === 'mysql2') return openMysql(url);
   return name === 'pg' ? openPostgresql(url) : openSqlite(name, url);
 }
 
@@ -43,7 +43,7 @@ async function openPostgresql(url: string): Promise<Handle> {
   };
 }
 
-async function openMariadb(url: string): Promise<Handle> {
+async function openMysql(url: string): Promise<Handle> {
   const connection = await mysql.createConnection(url);
   return {
     transaction: connection,

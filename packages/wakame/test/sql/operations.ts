@@ -29,5 +29,5 @@ export async function openSession(url: string): Promise<{ session: Session; oper
     lost: () => undefined,
     notified: () => undefined,
   });
-  return { session, operations: operationsOf(backend.dialect) };
+  return { session, operations: operationsOf(session.dialect) };
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection, Exchange, MessagingError, Queue } from 'wakame';
 import { type DatabaseName, type Handle, openHandle } from './handles.js';
-import { mariadbDatabases, postgresqlDatabases, scaled, temporaryFolder } from './support.js';
+import { mysqlDatabases, postgresqlDatabases, scaled, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 let files = 0;
@@ -15,6 +15,8 @@ const TOGETHER = 4;
 
 interface Database {
   readonly name: DatabaseName;
+  /** Where one client library speaks to several. */
+  readonly server?: string;
   /** Programs killed, at scale 1: a thousand of one at the scale of the full run. */
   readonly tries: number;
   /** Where nobody was before. */
@@ -43,7 +45,9 @@ const databases: readonly Database[] = [
     newUrl: async () => `sqlite:${folder}/${++files}.db?sqlite_driver=${name}`,
   })),
   { name: 'pg', tries: 4, newUrl: postgresqlDatabases().newUrl },
-  { name: 'mysql2', tries: 4, newUrl: mariadbDatabases().newUrl, failure: forbidden },
+  ...(['mariadb', 'mysql'] as const).map((server) => ({
+    ...{ name: 'mysql2' as const, server, tries: 4, newUrl: mysqlDatabases(server).newUrl, failure: forbidden },
+  })),
 ];
 
 const open: (() => unknown)[] = [];
@@ -63,7 +67,7 @@ async function handleOn(name: DatabaseName, url: string): Promise<Handle> {
   return handle;
 }
 
-describe.each(databases)('$name', ({ name, tries, newUrl, failure = renamed }) => {
+describe.each(databases)('$name $server', ({ name, tries, newUrl, failure = renamed }) => {
   async function start() {
     const url = await newUrl();
     const connection = connect(url);

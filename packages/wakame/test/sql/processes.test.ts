@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { Connection, Queue } from 'wakame';
-import { mariadbDatabases, postgresqlDatabases, scaled, temporaryFolder } from './support.js';
+import { mysqlDatabases, postgresqlDatabases, scaled, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 const children: ChildProcess[] = [];
@@ -23,7 +23,8 @@ function start(url: string, ...args: string[]): ChildProcess {
 test.each([
   ['sqlite', async () => `sqlite:${folder}/fleet.db`],
   ['postgresql', postgresqlDatabases().newUrl],
-  ['mariadb', mariadbDatabases().newUrl],
+  ['mariadb', mysqlDatabases('mariadb').newUrl],
+  ['mysql', mysqlDatabases('mysql').newUrl],
 ] as const)(
   '%s: what two processes publish, four handle: each message once',
   async (_name, locate) => {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import mysql from 'mysql2';
+import mysqlClient from 'mysql2/promise';
 import pg, { type Client } from 'pg';
 import { afterAll, beforeAll } from 'vitest';
 import { brokerUrl } from '../../../../scripts/lib/brokers/environment.ts';
@@ -79,10 +80,10 @@ export function postgresqlDatabases(): Databases {
   };
 }
 
-/** The same on the MariaDB that all tests share. */
-export function mariadbDatabases(): Databases {
+/** The same on the MariaDB or the MySQL that all tests share. */
+export function mysqlDatabases(server: 'mariadb' | 'mysql'): Databases {
   const name = `sql_${process.pid}`;
-  const url = new URL(brokerUrl('mariadb'));
+  const url = new URL(brokerUrl(server));
   let admin: mysql.Connection | undefined;
   const query = (text: string) =>
     new Promise<void>((resolve, reject) => {
@@ -114,6 +115,15 @@ export function mariadbDatabases(): Databases {
       return serverParameters('mysql', url, name, { ...tables, ...transportOptions });
     },
   };
+}
+
+/** A database, on that server, for the test files that this worker runs. */
+export async function mysqlDatabaseOfWorker(url: string): Promise<string> {
+  const name = `worker_${process.env.VITEST_POOL_ID}`;
+  const connection = await mysqlClient.createConnection(url);
+  await connection.query(`CREATE DATABASE IF NOT EXISTS ${name}`);
+  await connection.end();
+  return Object.assign(new URL(url), { pathname: `/${name}` }).href;
 }
 
 export function serverParameters(

@@ -9,6 +9,8 @@ export type Mode = 'read' | 'write';
 
 /** An open connection to a database. It never reconnects. */
 export interface Session {
+  /** The words of the database at the other end. */
+  readonly dialect: Dialect;
   /** One transaction. Only one at a time. Rejects with the database's errors, rolled back. */
   transact<T>(mode: Mode, work: () => Steps<T>): T | Promise<T>;
   /** Whether anybody else changed something since it was last asked; undefined: nobody can tell without looking. */
@@ -34,7 +36,6 @@ export interface OpenSession {
 
 /** A kind of database. */
 export interface Backend extends ErrorReader {
-  readonly dialect: Dialect;
   /** There is one writer at a time in all processes: it is worth a look whether there is anything to write. */
   readonly singleWriter: boolean;
   /** How often, in milliseconds, to look for what nobody told of: soon after something happened, and at the longest. */
@@ -46,13 +47,14 @@ export interface Backend extends ErrorReader {
    * Makes the tables better than somebody else made them, where that is possible without waiting for others. Gives whether nothing is left to do; undefined: nothing ever
    * is. Run in no transaction, now and then, until it is done.
    */
-  improve?(names: Names): Steps<boolean>;
+  improve?(session: Session, names: Names): Steps<boolean>;
   /** The largest payload that the tables take, in bytes; undefined: none that matters. */
   payloadLimit?(session: Session, names: Names): Promise<number | undefined>;
   /**
    * Runs an operation in a transaction of the user's.
    *
+   * @param session One of our own, to the same server.
    * @param transaction What the user handed over. Throws INVALID_ARGUMENT when it is no open transaction on this database.
    */
-  within<T>(transaction: unknown, target: Target, work: () => Steps<T>): Promise<T>;
+  within<T>(session: Session, transaction: unknown, target: Target, work: () => Steps<T>): Promise<T>;
 }

@@ -10,7 +10,6 @@ export interface NewMessage {
 
 /** In what the databases differ. */
 export interface Dialect {
-  readonly name: 'sqlite' | 'postgresql' | 'mysql';
   /** The database's clock: milliseconds since the epoch. */
   readonly now: string;
   /** How the booleans of Kombu's table are written. */
@@ -20,6 +19,8 @@ export interface Dialect {
   readonly integer: string;
   /** Messages, as `m`, looked for in the index of those that are ready: with {@link ready} among the conditions. */
   readyMessages(names: Names): string;
+  /** The order that this index has for the messages of one queue, in which whatever comes first of them is found at once: of `m`. */
+  readonly readyOrder: string;
   /** That a message is ready, in the words that the index of ready messages was made with. */
   ready(alias: string): string;
   /** The same, of messages found by their ids: a planner must not look for all that are ready instead. */

@@ -18,6 +18,8 @@ interface Job {
   readonly mode: JobMode;
   readonly work: () => Steps<unknown>;
   readonly answer: Deferred<unknown>;
+  /** Undefined: it is done by itself. */
+  readonly kind: MergedKind | undefined;
 }
 
 /** Items that one job is to do together, of several callers: until it is run, or something else is to be written. */
@@ -76,7 +78,7 @@ export class Executor {
   submit<T>(mode: JobMode, work: () => Steps<T>): Promise<T> {
     // What is written after this is done after this.
     if (mode !== 'read') this.#merged.clear();
-    return this.#submit(mode, work);
+    return this.#submit(mode, work, undefined);
   }
 
   /**
@@ -91,10 +93,14 @@ export class Executor {
     let merged = this.#merged.get(kind);
     if (merged === undefined || merged.items.length >= MOST_MERGED) {
       const all: I[] = [];
-      const answer = this.#submit('write', () => {
-        if (this.#merged.get(kind)?.items === all) this.#merged.delete(kind);
-        return work(all);
-      });
+      const answer = this.#submit(
+        'write',
+        () => {
+          if (this.#merged.get(kind)?.items === all) this.#merged.delete(kind);
+          return work(all);
+        },
+        kind,
+      );
       merged = { items: all, answer };
       this.#merged.set(kind, merged);
     }
@@ -104,14 +110,14 @@ export class Executor {
       return (await merged.answer).slice(start, start + items.length) as R[];
     } catch (error) {
       if (merged.items.length === items.length) throw error;
-      return this.#submit('write', () => work(items));
+      return this.#submit('write', () => work(items), kind);
     }
   }
 
-  #submit<T>(mode: JobMode, work: () => Steps<T>): Promise<T> {
+  #submit<T>(mode: JobMode, work: () => Steps<T>, kind: MergedKind | undefined): Promise<T> {
     if (this.#state === 'ended') return Promise.reject(this.#ended);
     const answer = deferred<T>();
-    this.#jobs.push({ mode, work, answer: answer as Deferred<unknown> });
+    this.#jobs.push({ mode, work, answer: answer as Deferred<unknown>, kind });
     if (this.#state === 'idle') {
       this.#state = 'running';
       void this.#run();
@@ -163,7 +169,7 @@ export class Executor {
       took ||= mode === 'take';
       count++;
     }
-    return this.#jobs.splice(0, count);
+    return settledFirst(this.#jobs.splice(0, count));
   }
 
   async #runGroup(group: readonly Job[]): Promise<void> {
@@ -210,6 +216,21 @@ export class Executor {
     });
     if (effects.any) committed(effects);
   }
+}
+
+/**
+ * What is settled is older than what is sent, and a Kombu on MySQL, which locks all that it reads in the order of the messages, waits for both until they are committed: who
+ * had sent, and then waited for what that Kombu locked before, would be waited for in turn.
+ */
+function settledFirst(group: readonly Job[]): Job[] {
+  const ordered: Job[] = [];
+  for (const job of group) {
+    let place = ordered.length;
+    const mayPass = ({ kind, mode }: Job) => kind === 'send' || mode === 'read';
+    if (job.kind === 'settle') while (place > 0 && mayPass(ordered[place - 1] as Job)) place--;
+    ordered.splice(place, 0, job);
+  }
+  return ordered;
 }
 
 function tooBusy(timeout: number, cause: unknown): Error {

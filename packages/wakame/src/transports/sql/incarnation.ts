@@ -96,7 +96,7 @@ export class Incarnation {
     this.#target = target;
     this.#key = `${keyOf(target)} ${options.names.prefix}`;
     this.#context = {
-      dialect: backend.dialect,
+      dialect: session.dialect,
       names: options.names,
       holder: holder.id,
       lease: options.lease,
@@ -137,9 +137,9 @@ export class Incarnation {
 
   /** Makes better what somebody else made, if it can be done now. */
   async improve(): Promise<void> {
-    const { backend, options } = this;
+    const { backend, session, options } = this;
     if (this.#isImproved || backend.improve === undefined) return;
-    const improve = backend.improve.bind(backend, options.names);
+    const improve = backend.improve.bind(backend, session, options.names);
     try {
       this.#isImproved = await this.executor.submit('alone', improve);
     } catch (error) {
@@ -165,7 +165,7 @@ export class Incarnation {
     // Its effects are not known before the user commits.
     const context = { ...this.#context, effects: new Effects() };
     const operations = new Operations(context);
-    return this.backend.within(transaction, this.#target, function* () {
+    return this.backend.within(this.session, transaction, this.#target, function* () {
       // What fails leaves nothing behind in it, and the user may go on.
       yield* run('SAVEPOINT wakame');
       try {

@@ -22,7 +22,7 @@ function define(name: string, defaultPort: number | undefined): TransportModule 
 export const sqliteModule = define('sqlite', undefined);
 /** `postgresql://user:password@host/database`. Needs the package `pg`. */
 export const postgresqlModule = define('postgresql', 5432);
-/** `mariadb://user:password@host/database`, also `mysql://`: MariaDB. Needs the package `mysql2`. */
+/** `mysql://user:password@host/database`, also `mariadb://`: MariaDB and MySQL. Needs the package `mysql2`. */
 export const mysqlModule = define('mysql', 3306);
 /** Kombu's `sqla+sqlite:///orders.db`, `sqla+postgresql+psycopg2://…`: the database is told by what follows. */
 export const sqlalchemyModule = define('sqla', undefined);

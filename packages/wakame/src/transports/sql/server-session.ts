@@ -1,9 +1,11 @@
 import { RecoverableConnectionError } from '../../errors.js';
 import type { Mode, Session } from './backend.js';
+import type { Dialect } from './dialect.js';
 import { type Answer, runAsync, type Statement, type Steps } from './steps.js';
 
 /** A connection to a database server: what the client libraries have in common. */
-export interface ServerClient {
+export interface ServerClient<D extends Dialect> {
+  readonly dialect: D;
   /** Rejects with the database's errors. */
   execute(statement: Statement): Promise<Answer>;
   info(): Promise<Readonly<Record<string, unknown>>>;
@@ -16,17 +18,21 @@ export interface ServerClient {
 const plain = (text: string): Statement => ({ text, values: [], returns: false });
 
 /** Transactions on a server, each answer awaited for so long at most. */
-export class ServerSession implements Session {
-  readonly #client: ServerClient;
+export class ServerSession<D extends Dialect> implements Session {
+  readonly #client: ServerClient<D>;
   readonly #timeout: number;
   readonly #lost: (error: unknown) => void;
   #state: 'open' | 'closing' | 'closed' = 'open';
 
   /** @param timeout Milliseconds that one answer may take; then the connection is given up. */
-  constructor(client: ServerClient, timeout: number, lost: (error: unknown) => void) {
+  constructor(client: ServerClient<D>, timeout: number, lost: (error: unknown) => void) {
     this.#client = client;
     this.#timeout = timeout;
     this.#lost = lost;
+  }
+
+  get dialect(): D {
+    return this.#client.dialect;
   }
 
   /** Reads need no transaction: each statement sees what was committed when it began. */

@@ -66,7 +66,7 @@ function kindOf(name: string): DatabaseKind {
   );
 }
 
-/** Parameters of Python's modules for MariaDB, which SQLAlchemy passes on to them, and ours. */
+/** Parameters of Python's modules for MariaDB and MySQL, which SQLAlchemy passes on to them, and ours. */
 const PYMYSQL_TLS: Readonly<Record<string, string>> = {
   ssl_ca: 'ca_certs',
   ssl_cert: 'certfile',

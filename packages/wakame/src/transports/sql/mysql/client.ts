@@ -1,5 +1,5 @@
 /** The package `mysql2`: connections of our own and of a pool's, and questions to them. */
-import type { Connection, ConnectionOptions } from 'mysql2';
+import type { Connection, ConnectionOptions, ResultSetHeader } from 'mysql2';
 import { InvalidArgumentError, MissingDependencyError } from '../../../errors.js';
 import { show } from '../../../util/check.js';
 import { noop } from '../../../util/noop.js';
@@ -7,7 +7,9 @@ import { tlsOptions } from '../../../util/tls.js';
 import type { OpenSession } from '../backend.js';
 import type { ServerClient } from '../server-session.js';
 import type { Answer, Row, Statement } from '../steps.js';
+import type { MysqlDialect } from './dialect.js';
 import { classifyConnect } from './errors.js';
+import { anyServer } from './servers.js';
 
 export interface Connected {
   readonly connection: Connection;
@@ -94,7 +96,9 @@ export async function fromPool(given: unknown): Promise<Connected> {
   return { connection, end: async () => connection.destroy() };
 }
 
-export class MysqlClient implements ServerClient {
+export class MysqlClient implements ServerClient<MysqlDialect> {
+  /** Set as soon as the server has said which it is. */
+  dialect = anyServer;
   readonly #connection: Connection;
   readonly #end: () => Promise<void>;
   readonly #listeners: (() => void)[] = [];
@@ -114,12 +118,12 @@ export class MysqlClient implements ServerClient {
   }
 
   execute(statement: Statement): Promise<Answer> {
-    return query(this.#connection, statement);
+    return query(this.#connection, this.dialect, statement);
   }
 
   async info(): Promise<Readonly<Record<string, unknown>>> {
-    const { rows } = await query(this.#connection, { text: 'SELECT VERSION() AS version', values: [], returns: true });
-    return { product: 'MariaDB', version: String(rows[0]?.version) };
+    const { rows } = await this.execute({ text: 'SELECT VERSION() AS version', values: [], returns: true });
+    return { product: this.dialect.product, version: String(rows[0]?.version) };
   }
 
   async end(): Promise<void> {
@@ -139,12 +143,23 @@ export class MysqlClient implements ServerClient {
   }
 }
 
-/** Where nothing is waited for, this fails as soon as there is a row to pass over: "Got error 1 during COMMIT" (MariaDB 10.11). It does not wait, whatever the limit. */
-const MAY_WAIT = 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR ';
+/** Whether a transaction is open, as the server says with every answer: SERVER_STATUS_IN_TRANS. MySQL has no variable for that. */
+export function isInTransaction(connection: Connection): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    connection.query<ResultSetHeader>('DO 0', (error, { serverStatus }) => {
+      if (error !== null) reject(error);
+      else resolve((serverStatus & 1) === 1);
+    });
+  });
+}
 
 /** By the text protocol: the client writes the values, and lists of them, into the statement. */
-export function query(connection: Connection, { text, values }: Statement): Promise<Answer> {
-  const sql = text.endsWith('SKIP LOCKED') ? MAY_WAIT + text : text;
+export function query(
+  connection: Connection,
+  { skipping }: MysqlDialect,
+  { text, values }: Statement,
+): Promise<Answer> {
+  const sql = text.endsWith('SKIP LOCKED') ? skipping + text : text;
   const options = { sql, values: [...values], rowsAsArray: false, namedPlaceholders: false, typeCast: true };
   return new Promise((resolve, reject) => {
     connection.query(options, (error, result) => {

@@ -12,12 +12,12 @@ import { asConnectError, isTlsCode } from '../connect-errors.js';
 import type { Failure } from '../dialect.js';
 
 /**
- * Deadlock, lock not got, a row that changed since the transaction's snapshot, a statement that took longer than the server allows; and a queue that was deleted while
+ * Deadlock, lock not got or not waited for, a row that changed since the transaction's snapshot, a statement that took longer than the server allows; and a queue that was deleted while
  * a message was on its way into it.
  */
-const BUSY: ReadonlySet<number> = new Set([1213, 1205, 1020, 1969, 1452]);
-/** Shutdown, connection or query killed, too many connections; and tables or sequences that somebody dropped: connecting again makes them. */
-const LOST: ReadonlySet<number> = new Set([1053, 1927, 1317, 1040, 1203, 1146, 4091]);
+const BUSY: ReadonlySet<number> = new Set([1213, 1205, 3572, 1020, 1969, 1452]);
+/** Shutdown, connection or query killed, disconnected as idle, too many connections; and tables or sequences that somebody dropped: connecting again makes them. */
+const LOST: ReadonlySet<number> = new Set([1053, 1927, 3169, 1317, 4031, 1040, 1203, 1146, 4091]);
 
 /** Of the server; undefined: the error is not the server's. */
 function numberOf(error: unknown): number | undefined {

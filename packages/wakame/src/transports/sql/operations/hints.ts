@@ -25,7 +25,7 @@ export class Hints {
     this.#texts = {
       // One question: the times are there whichever queues are.
       look: `SELECT times.*, q.id, q.name,
-        ${exists(`SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${d.ready('m')}`, 'm.id')}
+        ${exists(`SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${d.ready('m')}`, d.readyOrder)}
           OR ${exists(`SELECT 1 FROM ${names.delayed} e WHERE e.queue_id = q.id AND e.not_before <= ${d.now}`, 'e.not_before')} AS ready
         FROM (SELECT
             (SELECT min(not_before) FROM ${names.delayed} WHERE not_before > ${d.now}) - ${d.now} AS delay,

@@ -44,10 +44,11 @@ export class Settling {
       // Nobody must find them lapsed meanwhile.
       held: `${held}${d.lockOf('l')}`,
       allOf: `${heldAmong(`${names.lease} l`)} WHERE l.holder = ? ORDER BY l.message_id LIMIT ?`,
-      lockLapsed: `SELECT l.message_id AS id FROM ${d.indexed(names.lease, 'l', `ix_${names.prefix}_lease_until`)}
+      // With a column that is not in the index, MySQL looks at nothing that has not lapsed.
+      lockLapsed: `SELECT l.message_id AS id, l.queue_id FROM ${d.indexed(names.lease, 'l', `ix_${names.prefix}_lease_until`)}
         WHERE l.until <= ${d.now} ORDER BY l.until LIMIT ?${d.skipLocked}`,
       lapsed: held,
-      lock: `SELECT m.id FROM ${messages.from} WHERE ${messages.where} ORDER BY m.id${d.lock}`,
+      lock: `SELECT m.id FROM ${messages.from} WHERE ${messages.where} ORDER BY m.id${d.lockOf('m')}`,
       release: d.deleteAmong(names.lease, 'message_id'),
       show: d.updateAmong(names.message, 'id', `visible = ${d.true}, version = version % 32000 + 1`),
       count: `INSERT INTO ${names.trait} (message_id, queue_id, priority, returns)
@@ -86,7 +87,7 @@ export class Settling {
     const back = [...released, ...abandoned].map(({ id }) => id);
     // In Kombu's order, as whatever locks several: neither side ever holds what the other has waited past.
     const several = [gone, released, abandoned].filter((some) => some.length > 0).length > 1;
-    if (several && dialect.lock !== '') yield* all(this.#texts.lock, dialect.list([...gone, ...back]));
+    if (several && dialect.lockOf('m') !== '') yield* all(this.#texts.lock, dialect.list([...gone, ...back]));
     if (gone.length + absent.length > 0) yield* this.#deleteHeld([...gone, ...absent]);
     if (back.length > 0) yield* run(this.#texts.release, dialect.list(back));
     yield* this.#giveBack(abandoned, true);

@@ -66,7 +66,7 @@ export class Taking {
     this.#texts = {
       any: `SELECT 1 AS found FROM ${names.queue} q LEFT JOIN ${names.queueOptions} w ON w.queue_id = q.id
         WHERE ${d.inNames('q.name')} AND (w.expires IS NOT NULL
-          OR ${exists(`SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${ready}`, 'm.id')}
+          OR ${exists(`SELECT 1 FROM ${d.readyMessages(names)} WHERE m.queue_id = q.id AND ${ready}`, d.readyOrder)}
           OR ${exists(`SELECT 1 FROM ${names.delayed} e WHERE e.queue_id = q.id AND e.not_before <= ${d.now}`, 'e.not_before')}) LIMIT 1`,
       // With what is noted of them: when the rows are ours, nobody else changes that either.
       next: `SELECT m.id, m.payload, ${traits} FROM ${d.readyMessages(names)} 

@@ -8,13 +8,13 @@ const MOST_NOTIFIED = 7000;
 
 /** PostgreSQL's SQL. Rows are inserted many at a time, from arrays. */
 export const postgresqlDialect: Dialect = {
-  name: 'postgresql',
   // Not clock_timestamp(): no index is used for what may change while a statement runs.
   now: '(extract(epoch from statement_timestamp()) * 1000)::bigint',
   true: 'true',
   false: 'false',
   integer: '?::bigint',
   readyMessages: ({ message }) => `${message} m`,
+  readyOrder: 'm.id',
   ready: (alias) => `${alias}.visible`,
   isReady: (alias) => `greatest(${alias}.visible, ${alias}.visible)`,
   indexed: (table, alias) => `${table} ${alias}`,

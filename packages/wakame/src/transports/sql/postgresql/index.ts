@@ -3,6 +3,7 @@ import { InvalidArgumentError, MissingDependencyError } from '../../../errors.js
 import { show } from '../../../util/check.js';
 import { tlsOptions } from '../../../util/tls.js';
 import type { Backend, OpenSession, Session } from '../backend.js';
+import type { Dialect } from '../dialect.js';
 import type { Names } from '../names.js';
 import { checkVersion, fillMeta } from '../schema.js';
 import { type ServerClient, ServerSession } from '../server-session.js';
@@ -13,7 +14,6 @@ import { classify, classifyConnect, failureOf } from './errors.js';
 
 /** PostgreSQL, with the client library `pg`. */
 export const postgresqlBackend: Backend = {
-  dialect: postgresqlDialect,
   singleWriter: false,
   // Node processes tell each other. It is for what Python sends that somebody must look.
   pace: { shortest: 100, longest: 1000 },
@@ -44,7 +44,7 @@ export const postgresqlBackend: Backend = {
     await session.transact('write', () => create(names));
   },
 
-  async within<T>(transaction: unknown, _target: Target, work: () => Steps<T>): Promise<T> {
+  async within<T>(_session: Session, transaction: unknown, _target: Target, work: () => Steps<T>): Promise<T> {
     const client = transaction as Client | null;
     if (typeof client !== 'object' || client === null || typeof client.query !== 'function') {
       const wanted = 'a client of pg, on the same database, with a transaction begun';
@@ -165,7 +165,8 @@ function destroy(client: Client | PoolClient): void {
   connection?.stream?.destroy();
 }
 
-class PostgresqlClient implements ServerClient {
+class PostgresqlClient implements ServerClient<Dialect> {
+  readonly dialect = postgresqlDialect;
   readonly #client: Client | PoolClient;
   readonly #end: (broken: boolean) => Promise<void>;
   readonly #channel: string;

@@ -5,7 +5,6 @@ import { run, type Steps } from '../steps.js';
 
 /** SQLite's SQL. The database is in this process, so rows are inserted one by one. */
 export const sqliteDialect: Dialect = {
-  name: 'sqlite',
   now: "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)",
   true: '1',
   false: '0',
@@ -13,6 +12,7 @@ export const sqliteDialect: Dialect = {
   // Nobody gathers statistics here, without which Kombu's index of what is visible looks as good as ours of what is ready in a queue: it is not,
   // with a million messages in another one.
   readyMessages: ({ message, prefix }) => `${message} m INDEXED BY ix_${prefix}_ready`,
+  readyOrder: 'm.id',
   ready: (alias) => `${alias}.visible = 1`,
   isReady: (alias) => `+${alias}.visible = 1`,
   indexed: (table, alias) => `${table} ${alias}`,

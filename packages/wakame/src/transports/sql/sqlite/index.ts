@@ -23,7 +23,6 @@ import { checkLibrary, pathOf, useFile } from './one-library.js';
 
 /** The file of a SQLite database, in this process. */
 export const sqliteBackend: Backend = {
-  dialect: sqliteDialect,
   singleWriter: true,
   // What is asked at this pace is a number in shared memory.
   pace: { shortest: 4, longest: 50 },
@@ -58,13 +57,14 @@ export const sqliteBackend: Backend = {
     await untilFree(() => session.transact('write', () => create(names)), undefined);
   },
 
-  async within<T>(transaction: unknown, target: Target, work: () => Steps<T>): Promise<T> {
+  async within<T>(_session: Session, transaction: unknown, target: Target, work: () => Steps<T>): Promise<T> {
     const statements = statementsOf(checkTransaction(transaction, target.database));
     return runSync(work(), (statement) => execute(statements, statement));
   },
 };
 
 class SqliteSession implements Session {
+  readonly dialect = sqliteDialect;
   readonly #file: string;
   readonly #database: SqliteDatabase;
   readonly #statements: Statements;

@@ -1,0 +1,4 @@
+import { startMysql } from '../../../../scripts/lib/brokers/mysql.ts';
+import { conformanceOfDatabase } from './database.js';
+
+await conformanceOfDatabase('MySQL', await startMysql({ name: `conformance-${process.pid}` }));
