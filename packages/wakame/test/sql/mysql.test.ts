@@ -5,7 +5,8 @@ import mysql from 'mysql2/promise';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection, type ConnectionOptions, Queue } from 'wakame';
 import { dialectOf } from '../../src/transports/sql/mysql/servers.js';
-import { run } from '../../src/transports/sql/steps.js';
+import { tableNames } from '../../src/transports/sql/names.js';
+import { all, run } from '../../src/transports/sql/steps.js';
 import { targetOf } from '../../src/transports/sql/target.js';
 import { openSession } from './operations.js';
 import { mysqlDatabases, serverParameters } from './support.js';
@@ -215,6 +216,23 @@ describe.each(servers)('$name', (server) => {
     });
   });
 
+  test.skipIf(isMariadb)('rows that a cluster numbers in steps are told by their numbers', async () => {
+    const url = await newUrl();
+    await declared(connect(url));
+    const { session } = await openSession(url);
+    open.push(() => session.close());
+    const found = await session.transact('write', function* () {
+      yield* run('SET SESSION auto_increment_increment = 7, SESSION auto_increment_offset = 3');
+      const [queue] = yield* all('SELECT id FROM kombu_queue');
+      const messages = ['a', 'b', 'c'].map((payload) => ({ queueId: Number(queue?.id), payload }));
+      const ids = yield* session.dialect.insertMessages(tableNames(), messages);
+      const stored = yield* all('SELECT id, payload FROM kombu_message ORDER BY payload');
+      return { told: ids, stored: stored.map(({ id }) => Number(id)) };
+    });
+    expect(found.told).toEqual(found.stored);
+    expect(found.told.map((id) => id - (found.told[0] as number))).toEqual([0, 7, 14]);
+  });
+
   describe('beside others', () => {
     test('rows that others are about to change are not waited for, and do not stand in the way of others', async () => {
       const url = await newUrl();
@@ -344,6 +362,26 @@ describe.each(servers)('$name', (server) => {
         }),
       ).toBe('CONNECT_FAILED');
       await expect(connect(url.replace(/[^/]*$/, '')).connect()).rejects.toMatchObject({ code: 'INVALID_URL' });
+    });
+
+    // MySQL makes itself certificates.
+    test.skipIf(isMariadb)('over TLS: by a certificate that is trusted, and by no other', async () => {
+      const url = await newUrl();
+      const admin = await client(url);
+      const [found] = await rows(admin, 'SELECT CONCAT(@@datadir, @@ssl_ca) AS ca');
+      const connectWith = (query: string) => connect(url + query, { connectDeadline: 1500 });
+      const types = () =>
+        rows(
+          admin,
+          `SELECT connection_type AS type FROM performance_schema.threads
+            WHERE processlist_db = DATABASE() AND processlist_id <> CONNECTION_ID()`,
+        );
+      await expect(connectWith('?ssl=1&ssl_check_hostname=false').connect()).rejects.toMatchObject({ code: 'TLS_FAILED' });
+      const trusted = connectWith(`?ssl_ca_certs=${encodeURIComponent(String(found?.ca))}&ssl_check_hostname=false`);
+      const queue = await declared(trusted);
+      await trusted.producer().publish(1, { routingKey: 'q' });
+      expect((await queue.get({ noAck: true }))?.payload).toBe(1);
+      expect(await types()).toEqual([{ type: 'SSL/TLS' }]);
     });
 
     test('one that an administrator ended is made anew, and the consumer goes on', async () => {

@@ -146,9 +146,9 @@ export class MysqlClient implements ServerClient<MysqlDialect> {
 /** Whether a transaction is open, as the server says with every answer: SERVER_STATUS_IN_TRANS. MySQL has no variable for that. */
 export function isInTransaction(connection: Connection): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    connection.query<ResultSetHeader>('DO 0', (error, { serverStatus }) => {
+    connection.query<ResultSetHeader>('DO 0', (error, result) => {
       if (error !== null) reject(error);
-      else resolve((serverStatus & 1) === 1);
+      else resolve((result.serverStatus & 1) === 1);
     });
   });
 }
