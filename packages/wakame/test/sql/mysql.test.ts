@@ -376,7 +376,9 @@ describe.each(servers)('$name', (server) => {
           `SELECT connection_type AS type FROM performance_schema.threads
             WHERE processlist_db = DATABASE() AND processlist_id <> CONNECTION_ID()`,
         );
-      await expect(connectWith('?ssl=1&ssl_check_hostname=false').connect()).rejects.toMatchObject({ code: 'TLS_FAILED' });
+      await expect(connectWith('?ssl=1&ssl_check_hostname=false').connect()).rejects.toMatchObject({
+        code: 'TLS_FAILED',
+      });
       const trusted = connectWith(`?ssl_ca_certs=${encodeURIComponent(String(found?.ca))}&ssl_check_hostname=false`);
       const queue = await declared(trusted);
       await trusted.producer().publish(1, { routingKey: 'q' });

@@ -18,25 +18,30 @@ export interface KombuBinding {
 
 /** Bytes. Many thousands of bindings. */
 const MOST_BYTES = 64 * 1024 * 1024;
-/** Python makes the file before it locks it: what is no list yet may be one soon. Tries, and milliseconds between them. */
+/** A file is made, by Python and by us, before it is locked and written to: what is no list yet may be one soon. Tries, and milliseconds between them. */
 const TRIES = 40;
 const PAUSE = 10;
 
 /** No file: no bindings. */
 export async function readBindings(file: string, locks: Locks): Promise<readonly KombuBinding[]> {
-  let handle: FileHandle;
-  try {
-    handle = await open(file, 'r');
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return [];
-    throw error;
-  }
-  try {
-    await locks.lock(handle, 'shared');
-    return await contentOf(handle, file);
-  } finally {
-    await handle.close();
-  }
+  // Without the lock between the tries, since whoever is to write waits for it.
+  return untilList(file, async (isLast) => {
+    let handle: FileHandle;
+    try {
+      handle = await open(file, 'r');
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return [];
+      throw error;
+    }
+    try {
+      await locks.lock(handle, 'shared');
+      const content = await contentOf(handle, file);
+      // Who made it died before writing.
+      return content === 'empty' ? (isLast ? [] : undefined) : content;
+    } finally {
+      await handle.close();
+    }
+  });
 }
 
 /**
@@ -52,8 +57,11 @@ export async function changeBindings(
   const handle = await open(file, constants.O_RDWR | constants.O_CREAT, 0o666);
   try {
     await locks.lock(handle, 'exclusive');
+    const before = await untilList(file, async () => {
+      const content = await contentOf(handle, file);
+      return content === 'empty' ? [] : content;
+    });
     const { size } = await handle.stat();
-    const before = size === 0 ? [] : await contentOf(handle, file);
     const after = change(before);
     if (after === before) return;
     const text = JSON.stringify(after.map(({ routingKey, pattern, queue }) => [routingKey, pattern, queue]));
@@ -69,18 +77,27 @@ export async function changeBindings(
   }
 }
 
-async function contentOf(handle: FileHandle, file: string): Promise<readonly KombuBinding[]> {
+/** @param read Gives undefined when it found none. */
+async function untilList(
+  file: string,
+  read: (isLast: boolean) => Promise<readonly KombuBinding[] | undefined>,
+): Promise<readonly KombuBinding[]> {
   for (let left = TRIES; ; left--) {
-    const { size } = await handle.stat();
-    if (size > MOST_BYTES)
-      throw new DecodeError(`filesystem: ${file} has ${size} bytes`, { code: 'MESSAGE_TOO_LARGE' });
-    const buffer = Buffer.alloc(size);
-    const { bytesRead } = await handle.read(buffer, 0, size, 0);
-    const bindings = parse(buffer.toString('utf8', 0, bytesRead));
+    const bindings = await read(left === 0);
     if (bindings !== undefined) return bindings;
     if (left === 0) throw new DecodeError(`filesystem: ${file} is no list of bindings`);
     await sleep(PAUSE);
   }
+}
+
+/** Undefined: it is no list. */
+async function contentOf(handle: FileHandle, file: string): Promise<readonly KombuBinding[] | 'empty' | undefined> {
+  const { size } = await handle.stat();
+  if (size > MOST_BYTES) throw new DecodeError(`filesystem: ${file} has ${size} bytes`, { code: 'MESSAGE_TOO_LARGE' });
+  if (size === 0) return 'empty';
+  const buffer = Buffer.alloc(size);
+  const { bytesRead } = await handle.read(buffer, 0, size, 0);
+  return parse(buffer.toString('utf8', 0, bytesRead));
 }
 
 function parse(text: string): readonly KombuBinding[] | undefined {
