@@ -102,6 +102,23 @@ describe('opening', () => {
     },
   );
 
+  test('a problem on the way is told when it is open', async () => {
+    class TroubledDriver extends MemoryDriver {
+      override async open(options: OpenDriver): Promise<void> {
+        options.problem(new Error('not as good as it might be'));
+        await super.open(options);
+      }
+    }
+    const told: string[] = [];
+    const onProblem = (error: Error) => void told.push(error.message);
+    const events = { onClose: () => {}, onBlocked: () => {}, onUnblocked: () => {}, onProblem };
+    const transport = moduleOf(() => new TroubledDriver()).createTransport();
+    await transport.open(parametersOf(freshBroker()), events);
+    await settled();
+    expect(told).toEqual(['not as good as it might be']);
+    await transport.dispose();
+  });
+
   test('a transport that is disposed of while it opens does not stay open', async () => {
     const broker = freshBroker();
     const transport = moduleOf(() => new RemoteDriver()).createTransport();

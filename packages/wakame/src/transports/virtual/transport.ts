@@ -111,6 +111,7 @@ export class VirtualTransport implements Transport {
     // A loss may be reported before the answer of `open` has been seen.
     let connection: VirtualConnection | undefined;
     let lostEarly: { readonly error: unknown } | undefined;
+    const early: unknown[] = [];
     let driverIsOpen = false;
     try {
       await this.#openDriver(parameters, options.signal, {
@@ -119,7 +120,10 @@ export class VirtualTransport implements Transport {
           else connection.lost(error);
         },
         due: () => connection?.due(),
-        problem: (error) => connection?.problem(typed(this.#driver, error)),
+        problem: (error) => {
+          if (connection === undefined) early.push(error);
+          else connection.problem(typed(this.#driver, error));
+        },
       });
       driverIsOpen = true;
       const serverProperties = await this.#driver.info();
@@ -140,6 +144,7 @@ export class VirtualTransport implements Transport {
         },
       });
       this.#current = connection;
+      for (const error of early) connection.problem(typed(this.#driver, error));
       // What waited in the store for somebody to connect.
       connection.due();
       return connection;
