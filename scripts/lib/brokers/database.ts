@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Server } from './broker.ts';
 import { findProcesses, freePorts, isFree, isListening, signal, waitUntil } from './processes.ts';
+import { stateFolder } from './state.ts';
 
 const host = '127.0.0.1';
 const second = 1000;
@@ -68,6 +69,15 @@ export class DatabaseServer implements Server {
     const file = portFile(folder);
     const port = existsSync(file) ? Number(readFileSync(file, 'utf8')) : await choosePort(folder);
     return new DatabaseServer(kind, folder, port);
+  }
+
+  /** One of a test's own, empty. @param name Distinguishes those of one kind and checkout that run at the same time. */
+  static async startOwn(kind: DatabaseKind, name: string): Promise<DatabaseServer> {
+    if (!/^[a-z0-9-]+$/.test(name)) throw new TypeError(`not a name for a server: '${name}'`);
+    const server = await DatabaseServer.open(kind, join(stateFolder, `${kind.name}-${name}`));
+    await server.kill();
+    await server.start({ fresh: true });
+    return server;
   }
 
   get host(): string {

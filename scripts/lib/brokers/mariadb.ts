@@ -1,9 +1,7 @@
 /** Private MariaDB servers, on the loopback interface only, each with its own folder and port. */
-import { join } from 'node:path';
 import type { Broker } from './broker.ts';
 import { account, type DatabaseKind, DatabaseServer, runClient } from './database.ts';
 import { findCommand } from './processes.ts';
-import { stateFolder } from './state.ts';
 
 const folders = ['/usr/sbin', '/usr/libexec'];
 
@@ -80,10 +78,6 @@ export const mariadb: Broker = {
  *
  * @param options.name Distinguishes the servers of one checkout that run at the same time.
  */
-export async function startMariadb(options: { name: string }): Promise<DatabaseServer> {
-  if (!/^[a-z0-9-]+$/.test(options.name)) throw new TypeError(`not a name for a server: '${options.name}'`);
-  const server = await DatabaseServer.open(kind, join(stateFolder, `mariadb-${options.name}`));
-  await server.kill();
-  await server.start({ fresh: true });
-  return server;
+export function startMariadb(options: { name: string }): Promise<DatabaseServer> {
+  return DatabaseServer.startOwn(kind, options.name);
 }

@@ -7,7 +7,6 @@ import type { Broker } from './broker.ts';
 import { type Command, type DatabaseKind, DatabaseServer } from './database.ts';
 import { canUnpack, unpack, unpackedCommand } from './debian-unpacked.ts';
 import { findCommand } from './processes.ts';
-import { stateFolder } from './state.ts';
 
 /** Debian's stable releases have MariaDB in its place: there it is unpacked into a folder of this checkout. */
 const unpacked = join(root, '.cache', 'mysql');
@@ -97,10 +96,6 @@ export const mysql: Broker = {
  *
  * @param options.name Distinguishes the servers of one checkout that run at the same time.
  */
-export async function startMysql(options: { name: string }): Promise<DatabaseServer> {
-  if (!/^[a-z0-9-]+$/.test(options.name)) throw new TypeError(`not a name for a server: '${options.name}'`);
-  const server = await DatabaseServer.open(kind, join(stateFolder, `mysql-${options.name}`));
-  await server.kill();
-  await server.start({ fresh: true });
-  return server;
+export function startMysql(options: { name: string }): Promise<DatabaseServer> {
+  return DatabaseServer.startOwn(kind, options.name);
 }

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import type { Broker } from './broker.ts';
 import { account, type DatabaseKind, DatabaseServer, runClient } from './database.ts';
 import { findCommand } from './processes.ts';
-import { stateFolder } from './state.ts';
 
 /** Debian keeps the programs of each release in a folder of its own, which is not in PATH. */
 const versions = '/usr/lib/postgresql';
@@ -82,10 +81,6 @@ export const postgresql: Broker = {
  *
  * @param options.name Distinguishes the servers of one checkout that run at the same time.
  */
-export async function startPostgresql(options: { name: string }): Promise<DatabaseServer> {
-  if (!/^[a-z0-9-]+$/.test(options.name)) throw new TypeError(`not a name for a server: '${options.name}'`);
-  const server = await DatabaseServer.open(kind, join(stateFolder, `postgresql-${options.name}`));
-  await server.kill();
-  await server.start({ fresh: true });
-  return server;
+export function startPostgresql(options: { name: string }): Promise<DatabaseServer> {
+  return DatabaseServer.startOwn(kind, options.name);
 }

@@ -1,4 +1,4 @@
-import type { Column, Dialect, KeyOf, NewMessage } from '../dialect.js';
+import type { Column, Dialect, NewMessage } from '../dialect.js';
 import type { Names } from '../names.js';
 import { ourIndexes, ourTables } from '../schema.js';
 import { all, first, run, type Steps } from '../steps.js';
@@ -33,16 +33,18 @@ export const READY_COLUMNS = 'visible, queue_id, id';
  * Ids to find rows by, one after the other. With `IN`, the planner takes it for quicker to read a table of a few hundred rows from end to end, and what is read in order to be
  * changed is locked: rows that others are about to change, and maybe for long.
  */
-const IDS = "JSON_TABLE(JSON_ARRAY(?), '$[*]' COLUMNS (id BIGINT PATH '$')) ids";
+export const IDS = "JSON_TABLE(JSON_ARRAY(?), '$[*]' COLUMNS (id BIGINT PATH '$')) ids";
 
-function byKey(table: string, alias: string, key: string): string {
+export function byKey(table: string, alias: string, key: string): string {
   return `${table} ${alias} FORCE INDEX (PRIMARY) ON ${alias}.${key} = ids.id`;
 }
 
-type InCommon = Omit<Dialect, 'lock' | 'lockOf' | 'insertMessages' | 'insertQueue' | 'schema'>;
+type Own =
+  | ('lock' | 'lockOf' | 'updateAmong' | 'deleteAmong' | 'deleteOfQueue' | 'deleteRows')
+  | ('insertMessages' | 'insertQueue' | 'schema');
 
 /** What both servers understand. A list is written out by the client: `IN (1, 2, 3)`. */
-export const common: InCommon = {
+export const common: Omit<Dialect, Own> = {
   // Whatever the time zone of the session, an application's maybe.
   now: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000",
   true: '1',
@@ -62,9 +64,6 @@ export const common: InCommon = {
   updatesInQueries: false,
   inIds: (column) => `${column} IN (?)`,
   among: (table, alias, key) => ({ from: `${IDS} STRAIGHT_JOIN ${byKey(table, alias, key)}`, where: 'TRUE' }),
-  updateAmong: (table, key, set) => `UPDATE ${IDS} STRAIGHT_JOIN ${byKey(table, 'x', key)} SET ${set}`,
-  deleteAmong: (table, key) => `DELETE x FROM ${IDS} STRAIGHT_JOIN ${byKey(table, 'x', key)}`,
-  deleteOfQueue: deletingOfQueue((table, key) => common.deleteAmong(table, key)),
   inNames: (column) => `${column} IN (?)`,
   list: (values) => values,
   onConflict: (_key, columns) =>
@@ -75,14 +74,6 @@ export const common: InCommon = {
     const names = columns.map(({ name }) => name);
     const others = names.filter((name) => name !== key);
     yield* run(`INSERT INTO ${table} (${names.join(', ')}) VALUES ? ${common.onConflict(key, others)}`, rows);
-  },
-
-  deleteRows(tables: readonly KeyOf[]) {
-    const joins = tables.map(({ table, key }, i) => ` LEFT JOIN ${byKey(table, `x${i}`, key)}`);
-    const text = `DELETE ${tables.map((_, i) => `x${i}`).join(', ')} FROM ${IDS}${joins.join('')}`;
-    return function* (ids: readonly number[]): Steps<void> {
-      yield* run(text, ids);
-    };
   },
 
   notify: undefined,

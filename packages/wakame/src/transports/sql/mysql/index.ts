@@ -86,11 +86,7 @@ export const mysqlBackend: Backend = {
   },
 };
 
-/**
- * What holds for the connection as a whole. No row is waited for: Kombu looks for the next message in whichever index the server chooses, and locks rows and gaps as it
- * goes, so whoever waits with locks of its own is sooner or later waited for in turn. The server would end Kombu's transaction then, which Kombu does not try again;
- * and who never waits is in no such circle. A row that others have is tried again a moment later, with nothing in hand.
- */
+/** What holds for the connection as a whole. */
 function* begin(dialect: MysqlDialect): Steps<void> {
   yield* run('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
   const settings = [

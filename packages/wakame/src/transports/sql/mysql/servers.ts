@@ -3,7 +3,17 @@ import { NotSupportedError } from '../../../errors.js';
 import { type KeyOf, type NewMessage, toNumber } from '../dialect.js';
 import type { Names } from '../names.js';
 import { all, first, run, type Steps } from '../steps.js';
-import { common, deletingOfQueue, type MysqlDialect, portions, READY_COLUMNS, readyIndex, tables } from './dialect.js';
+import {
+  byKey,
+  common,
+  deletingOfQueue,
+  IDS,
+  type MysqlDialect,
+  portions,
+  READY_COLUMNS,
+  readyIndex,
+  tables,
+} from './dialect.js';
 
 /** Not IGNORE, which would store another name where the table's characters lack one. */
 const unlessThere = ({ queue }: Names) => `ON DUPLICATE KEY UPDATE ${queue}.name = ${queue}.name`;
@@ -11,17 +21,32 @@ const unlessThere = ({ queue }: Names) => `ON DUPLICATE KEY UPDATE ${queue}.name
 /** The first release with all that is used: `SKIP LOCKED`. */
 const OLDEST_MARIADB = [10, 6, 0];
 
+const deleteJoined = (table: string, key: string) => `DELETE x FROM ${IDS} STRAIGHT_JOIN ${byKey(table, 'x', key)}`;
+
 const mariadbDialect: MysqlDialect = {
   ...common,
   product: 'MariaDB',
   numbersRows: false,
-  // No row is waited for; and seconds, for somebody who changes a table.
+  // No row is waited for: Kombu looks for the next message in whichever index the server chooses, and locks rows and gaps as it goes, so whoever waits with locks of its own is sooner or
+  // later waited for in turn. The server would end Kombu's transaction then, which Kombu does not try again; and who never waits is in no such circle. A row that others have is tried
+  // again a moment later, with nothing in hand. The other limit, in seconds, is for somebody who changes a table.
   settings: ['innodb_lock_wait_timeout = 0', 'lock_wait_timeout = 5'],
   // Where nothing is waited for, passing over a row fails: "Got error 1 during COMMIT" (10.11). It does not wait, whatever the limit.
   skipping: 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR ',
   lock: ' FOR UPDATE',
   // There are no words for some of the tables only.
   lockOf: () => ' FOR UPDATE',
+  updateAmong: (table, key, set) => `UPDATE ${IDS} STRAIGHT_JOIN ${byKey(table, 'x', key)} SET ${set}`,
+  deleteAmong: deleteJoined,
+  deleteOfQueue: deletingOfQueue(deleteJoined),
+
+  deleteRows(tables: readonly KeyOf[]) {
+    const joins = tables.map(({ table, key }, i) => ` LEFT JOIN ${byKey(table, `x${i}`, key)}`);
+    const text = `DELETE ${tables.map((_, i) => `x${i}`).join(', ')} FROM ${IDS}${joins.join('')}`;
+    return function* (ids: readonly number[]): Steps<void> {
+      yield* run(text, ids);
+    };
+  },
 
   *insertMessages({ message }: Names, messages: readonly NewMessage[]): Steps<readonly number[]> {
     const ids: number[] = [];
